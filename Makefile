@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# The only Makefile. Variants live side by side: make O=build/asan CC=clang SAN=address,undefined
+#   make          programs and library          make test   everything that proves them
+#   make demo     the main job, on real input   make bench  kernel and onramp side by side
+
+O	?= build
+CC	:= $(if $(filter default,$(origin CC)),gcc,$(CC))
+OPT	?= -O2
+CLANG	?= clang
+BPFTOOL	?= $(firstword $(wildcard /usr/sbin/bpftool /sbin/bpftool) bpftool)
+
+WARN	 = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wundef -Wvla -Werror \
+	   -Wno-address-of-packed-member
+CFLAGS	 = -std=gnu11 -g $(OPT) -fPIC -fno-common -fvisibility=hidden -fno-strict-aliasing \
+	   -fno-omit-frame-pointer -D_GNU_SOURCE $(WARN) -Isrc -Iinclude -I. -I$(O)/gen $(SANFLAGS) $(XCFLAGS)
+LDFLAGS	 = $(SANFLAGS) -Wl,--as-needed $(XLDFLAGS)
+SANFLAGS = $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all)
+
+core_src := $(wildcard src/base/*.c src/shm/*.c src/wire/*.c src/core/*/*.c)
+host_src := $(wildcard src/host/*.c src/exec/*.c)
+conf_src := $(wildcard src/conf/*.c)
+lib_src  := $(wildcard src/sock/*.c src/preload/*.c)
+agent_src := $(wildcard src/agent/*.c)
+surr_src := $(wildcard src/surrogate/*.c)
+tool_src := $(wildcard tools/*.c)
+sim_src  := $(filter-out sim/main.c,$(wildcard sim/*.c))
+bpf_src  := $(wildcard src/bpf/*.bpf.c)
+unit_src := $(wildcard test/unit/*.c test/state/*.c)
+fuzz_src := $(wildcard test/fuzz/*.c)
+app_src  := $(wildcard test/apps/*.c test/bench/*.c test/posix/*.c)
+
+obj	 = $(patsubst %.c,$(O)/o/%.o,$(1))
+skel	:= $(patsubst src/bpf/%.bpf.c,$(O)/gen/bpf/%.skel.h,$(bpf_src))
+
+bins	:= $(O)/bin/onramp $(O)/bin/onrampd $(O)/bin/onramp-surrogate
+units	:= $(patsubst test/%.c,$(O)/test/%,$(unit_src))
+apps	:= $(patsubst test/%.c,$(O)/test/%,$(app_src))
+fuzzers	:= $(patsubst test/fuzz/%.c,$(O)/fuzz/%,$(fuzz_src))
+
+all: $(bins) $(O)/lib/libonramp.so $(O)/bin/onramp-sim
+core: $(O)/libcore.a
+apps: $(apps)
+units: $(units)
+fuzzers: $(fuzzers)
+
+$(O)/gen/layout_hash.h: dev/layout-hash $(wildcard src/abi/*) src/base/limits.h src/base/types.h $(wildcard src/core/tcp/tcb.h src/core/udp/*.h)
+	@mkdir -p $(@D)
+	dev/layout-hash > $@
+
+$(O)/gen/vmlinux_dep: ; @mkdir -p $(@D) && touch $@
+
+$(O)/gen/bpf/%.bpf.o: src/bpf/%.bpf.c $(wildcard src/bpf/*.h)
+	@mkdir -p $(@D)
+	$(CLANG) -target bpf -O2 -g -Wall -Werror -Isrc -Isrc/bpf -I/usr/include/$(shell gcc -print-multiarch) -c $< -o $@
+
+$(O)/gen/bpf/%.skel.h: $(O)/gen/bpf/%.bpf.o
+	$(BPFTOOL) gen skeleton $< name $(subst -,_,$*)_bpf > $@.tmp && mv $@.tmp $@
+
+$(O)/gen/calls.inc: src/preload/calls.def dev/gen-preload
+	@mkdir -p $(@D)
+	dev/gen-preload src/preload/calls.def > $@
+
+$(O)/o/%.o: %.c $(O)/gen/layout_hash.h
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -MMD -MP -c $< -o $@
+
+$(call obj,$(agent_src)): $(skel)
+
+$(O)/libcore.a: $(call obj,$(core_src))
+	@rm -f $@; $(AR) rcs $@ $^
+$(O)/libhost.a: $(call obj,$(host_src) $(conf_src))
+	@rm -f $@; $(AR) rcs $@ $^
+$(O)/libsim.a: $(call obj,$(sim_src))
+	@rm -f $@; $(AR) rcs $@ $^
+
+$(O)/lib/libonramp.so: $(call obj,$(lib_src)) $(O)/libhost.a $(O)/libcore.a src/preload/exports.map
+	@mkdir -p $(@D)
+	$(CC) -shared $(LDFLAGS) -Wl,-z,defs,-z,now -Wl,--version-script=src/preload/exports.map -o $@ \
+		$(call obj,$(lib_src)) $(O)/libhost.a $(O)/libcore.a -ldl -lpthread
+
+$(O)/bin/onramp: $(call obj,$(tool_src)) $(O)/libhost.a $(O)/libcore.a
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $^ -ljson-c -linih -lncursesw
+$(O)/bin/onrampd: $(call obj,$(agent_src)) $(O)/libhost.a $(O)/libcore.a
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $^ -lxdp -lbpf -lmnl -lseccomp
+$(O)/bin/onramp-surrogate: $(call obj,$(surr_src)) $(O)/libhost.a $(O)/libcore.a
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $^ -lseccomp
+$(O)/bin/onramp-sim: $(O)/o/sim/main.o $(O)/libsim.a $(O)/libcore.a
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $^ -lpcap
+
+$(O)/test/unit/% $(O)/test/state/%: private LIBS = -lcmocka -lpcap -lpthread
+$(units): $(O)/test/%: $(O)/o/test/%.o $(O)/libsim.a $(O)/libhost.a $(O)/libcore.a
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+$(apps): $(O)/test/%: $(O)/o/test/%.o
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $^ -lpthread -ldl
+
+# Fuzzers are a build of their own: libFuzzer needs every object instrumented.
+$(O)/fuzz/%: test/fuzz/%.c $(core_src) $(host_src) $(sim_src) $(O)/gen/layout_hash.h
+	@mkdir -p $(@D)
+	$(CLANG) $(CFLAGS) -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -o $@ $< \
+		$(core_src) $(host_src) $(sim_src) -lpcap
+
+deps:
+	dev/deps
+check:
+	dev/check $(O)
+test: deps
+	dev/test
+demo: deps
+	$(MAKE) all apps
+	test/apps/demo
+bench: deps
+	$(MAKE) all apps
+	test/bench/bench
+clean:
+	rm -rf $(O)
+
+.PHONY: all core apps units fuzzers deps check test demo bench clean
+.SECONDARY:
+-include $(shell find $(O)/o -name '*.d' 2>/dev/null)

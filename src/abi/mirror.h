@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The control-plane mirror: links, addresses, routes and neighbours of the agent's network
+ * namespace, as netlink tells them. Writer: the agent, alone. Readers map it read-only.
+ *
+ * One seqlock guards it all: `seq` is odd while the agent writes; a reader that sees it odd,
+ * or changed after its read, reads again (bounded), and uses only what it copied.
+ * `generation` changes whenever an answer may have changed: a path cached under the same
+ * generation is still good, and checking that costs one load.
+ */
+#ifndef ABI_MIRROR_H
+#define ABI_MIRROR_H
+
+#include <assert.h>
+#include <stdint.h>
+
+#include "base/limits.h"
+#include "base/types.h"
+
+#define MIRROR_MAGIC 0x726f7272696d6e6full	/* "onmirror" */
+
+#define LINK_UP		(1u << 0)
+#define LINK_ATTACHED	(1u << 1)	/* onramp attach: traffic over it may be accelerated */
+#define LINK_LOOPBACK	(1u << 2)
+
+struct mir_link {
+	uint32_t ifindex;	/* 0: slot unused */
+	uint32_t mtu;
+	uint32_t flags;		/* LINK_* */
+	uint8_t	 mac[6];
+	uint8_t	 pad[2];
+	char	 name[16];
+};
+
+struct mir_addr {
+	struct ipaddr addr;
+	uint32_t ifindex;	/* 0: slot unused */
+	uint8_t	 prefix;	/* bits, of 32 for IPv4 and of 128 for IPv6 */
+	uint8_t	 scope;		/* RT_SCOPE_* */
+	uint8_t	 flags;		/* IFA_F_* low byte (tentative, deprecated) */
+	uint8_t	 pad;
+};
+
+#define ROUTE_UNICAST	 1	/* RTN_UNICAST */
+#define ROUTE_LOCAL	 2	/* RTN_LOCAL */
+#define ROUTE_BLOCKED	 3	/* blackhole, unreachable, prohibit, multipath, anything we leave to the kernel */
+
+/* Sorted by the agent: longest prefix first, then lowest metric; so the first match wins. */
+struct mir_route {
+	struct ipaddr dst;
+	struct ipaddr gateway;	/* any: on link */
+	struct ipaddr prefsrc;	/* any: none given */
+	uint32_t ifindex;	/* 0: slot unused */
+	uint32_t mtu;		/* RTAX_MTU, 0: the link's */
+	uint32_t metric;
+	uint8_t	 prefix;	/* bits of the 128-bit form: IPv4's are 96 + n */
+	uint8_t	 type;		/* ROUTE_* */
+	uint8_t	 is4;
+	uint8_t	 pad;
+};
+
+#define NEIGH_VALID	(1u << 0)	/* REACHABLE, STALE, DELAY, PROBE, PERMANENT, NOARP */
+#define NEIGH_FAILED	(1u << 1)
+
+struct mir_neigh {
+	struct ipaddr addr;
+	uint32_t ifindex;	/* 0: slot unused */
+	uint8_t	 mac[6];
+	uint8_t	 flags;		/* NEIGH_* */
+	uint8_t	 pad;
+};
+
+struct mirror {
+	uint64_t magic;
+	uint32_t seq;
+	uint32_t generation;
+	uint32_t n_links, n_addrs, n_routes, n_neighs;	/* used prefixes of the arrays */
+	uint64_t pad[4];
+	struct mir_link	 links[N_LINKS];
+	struct mir_addr	 addrs[N_ADDRS];
+	struct mir_route routes[N_ROUTES];
+	struct mir_neigh neighs[N_NEIGHS];
+};
+static_assert(sizeof(struct mir_route) == 64, "layout");
+static_assert(sizeof(struct mir_neigh) == 28, "layout");
+
+#endif

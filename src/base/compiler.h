@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The only place that spells compiler attributes. */
+#ifndef BASE_COMPILER_H
+#define BASE_COMPILER_H
+
+#define must_check	__attribute__((warn_unused_result))
+#define printf_like(f, a) __attribute__((format(printf, f, a)))
+#define noreturn_fn	__attribute__((noreturn))
+#define cold_fn		__attribute__((cold))
+#define aligned8	__attribute__((aligned(8)))
+#define cacheline_aligned __attribute__((aligned(64)))
+#define fallthrough	__attribute__((fallthrough))
+#define target_isa(isa)	__attribute__((target(isa)))
+#define unused_arg	__attribute__((unused))
+#define exported	__attribute__((visibility("default")))
+#define packed_wire	__attribute__((packed))
+#define likely(x)	__builtin_expect(!!(x), 1)
+#define unlikely(x)	__builtin_expect(!!(x), 0)
+#define n_elems(a)	(sizeof(a) / sizeof((a)[0]))
+
+#endif

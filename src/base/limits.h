@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Every maximum of the project, with its sum. Memory named here is virtual unless it says
+ * "pinned": a sparse memfd costs a page only once the page has been touched.
+ */
+#ifndef BASE_LIMITS_H
+#define BASE_LIMITS_H
+
+#define N_SOCKS		65536	/* sockets of a stack: 65,536 x 768 B = 48 MiB */
+#define N_PKTS		8192	/* packet frames of a stack: 8,192 x 4 KiB = 32 MiB, pinned */
+#define FRAME_SHIFT	12	/* a frame is a page: the chunk size of AF_XDP that every kernel takes */
+#define FRAME_BYTES	(1u << FRAME_SHIFT)
+#define FRAME_HEADROOM	256	/* XDP_PACKET_HEADROOM: where the kernel puts a received frame */
+#define N_FLOW_BUCKETS	65536	/* exact-match hash: 65,536 x 4 B = 256 KiB */
+#define N_LISTEN_BUCKETS 256	/* listeners and unconnected UDP: 256 x 4 B = 1 KiB */
+#define N_EPOLLS	256	/* epoll instances of a stack: 256 x 64 B = 16 KiB */
+#define N_EPITEMS	131072	/* (epoll, socket) pairs: 131,072 x 64 B = 8 MiB */
+#define N_WAITERS	32	/* threads of a stack asleep at once, a bell each; more poll at 1 ms */
+#define N_PROCS		64	/* processes that share a stack (fork); one bit each in sk.procs */
+#define N_VIS		4	/* virtual interfaces of a stack: one per attached interface */
+#define N_RING		2048	/* slots of each AF_XDP ring: rx + tx + fill + completion = 112 KiB, pinned */
+#define N_TRACE		4096	/* trace records: 4,096 x 32 B = 128 KiB */
+#define RX_POSTED	1024	/* frames kept on the fill ring: two super-frame bursts of 64 KiB x 17 */
+#define RX_BURST	64	/* frames a turn takes from one ring before it looks elsewhere */
+#define MAX_FRAGS	18	/* frames of one packet: 3,840 + 17 x 4,096 B >= 65,535 + 14 */
+
+#define PORT_BLOCK	64	/* ephemeral ports leased at a time */
+#define N_PORT_BLOCKS	128	/* blocks of a stack: 8,192 ports */
+
+#define N_LINKS		16	/* mirror: interfaces */
+#define N_ADDRS		256	/* mirror: local addresses */
+#define N_ROUTES	1024	/* mirror: routes */
+#define N_NEIGHS	1024	/* mirror: neighbours */
+
+#define N_FDS		65536	/* descriptors of a process we look after: 65,536 x 16 B = 1 MiB */
+
+#define N_STACKS	64	/* stacks of one agent */
+#define N_STACKS_UID	16	/* stacks of one unprivileged user */
+#define N_CLIENTS	512	/* control connections of one agent */
+#define N_LEASES	65536	/* filter entries of one agent */
+#define N_LEASES_STACK	16384	/* filter entries of one stack */
+
+#endif

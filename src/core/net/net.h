@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The four entry points through which executors see the core, and what a packet meets, in
+ * order (rx.c). The one place that sees TCP and UDP both.
+ */
+#ifndef CORE_NET_NET_H
+#define CORE_NET_NET_H
+
+#include "core/stack/stack.h"
+
+/* Takes up to t->budget packets off the receive rings and through the protocols, then runs
+ * the sockets with deferred work (one ACK a batch). Returns packets taken. */
+uint32_t net_rx(struct turn *t);
+/* Completions in, and sockets that waited for ring, frame or neighbour out. */
+void net_tx(struct turn *t);
+/* Timers that are due. */
+void net_tick(struct turn *t);
+/* When somebody must come again, ns; NEVER_NS: not at all. */
+uint64_t net_deadline(struct turn *t);
+/* A process is gone: drops all its references, closing what was its alone, as the kernel
+ * closes a dead process's sockets. */
+void net_proc_died(struct turn *t, uint32_t proc);
+/* Protocol-independent close of the last descriptor. */
+void net_close(struct turn *t, struct sk *sk);
+
+#endif
