@@ -27,7 +27,7 @@ sim_src  := $(filter-out sim/main.c,$(wildcard sim/*.c))
 bpf_src  := $(wildcard src/bpf/*.bpf.c)
 unit_src := $(wildcard test/unit/*.c test/state/*.c)
 fuzz_src := $(wildcard test/fuzz/*.c)
-app_src  := $(wildcard test/apps/*.c test/bench/*.c test/posix/*.c)
+app_src  := $(filter-out test/bench/raw_echo.c,$(wildcard test/apps/*.c test/bench/*.c test/posix/*.c))
 
 obj	 = $(patsubst %.c,$(O)/o/%.o,$(1))
 skel	:= $(patsubst src/bpf/%.bpf.c,$(O)/gen/bpf/%.skel.h,$(bpf_src))
@@ -39,7 +39,7 @@ fuzzers	:= $(patsubst test/fuzz/%.c,$(O)/fuzz/%,$(fuzz_src))
 
 all: $(bins) $(O)/lib/libonramp.so $(O)/bin/onramp-sim
 core: $(O)/libcore.a
-apps: $(apps)
+apps: $(apps) $(O)/test/bench/raw_echo
 units: $(units)
 fuzzers: $(fuzzers)
 
@@ -98,6 +98,11 @@ $(units): $(O)/test/%: $(O)/o/test/%.o $(O)/libsim.a $(O)/libhost.a $(O)/libcore
 $(apps): $(O)/test/%: $(O)/o/test/%.o
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ -lpthread -ldl
+
+# The floor of the benchmarks drives the rings itself, so it is linked with the core.
+$(O)/test/bench/raw_echo: $(O)/o/test/bench/raw_echo.o $(O)/libhost.a $(O)/libcore.a
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $^
 
 # Fuzzers are a build of their own: libFuzzer needs every object instrumented.
 $(O)/fuzz/%: test/fuzz/%.c $(core_src) $(host_src) $(sim_src) $(O)/gen/layout_hash.h
