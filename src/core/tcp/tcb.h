@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The TCP control block: all that is known of one connection, in sk->proto_area.
+ *
+ * Picture of the send side (one queue of segments, in sequence order):
+ *
+ *	snd_una                    snd_nxt                 write_seq
+ *	   | sent, not acknowledged   |  queued, never sent    |
+ *	   txq.head ...               tx_next ...              txq.tail
+ *
+ * and of the receive side:
+ *
+ *	copied_seq        rcv_nxt                 rcv_wup + rcv_wnd
+ *	   | rxq: in order   |  ooo: islands, sorted     |  right edge, never taken back
+ *
+ * What is true, may be done and may not be done in each state:
+ *
+ *	CLOSED		nothing queued to send, no timer, not in the flow table; unread data and a
+ *			pending error may be left. May be freed. Nothing may be sent.
+ *	LISTEN		sk->kind is SK_LISTEN and proto_area holds struct tcp_listen.
+ *	SYN_SENT	snd_una = iss, snd_nxt = iss + 1; the retransmission timer runs or the SYN is
+ *			owed. Data may not be queued.
+ *	SYN_RCVD	as SYN_SENT, with irs known; an embryo, or one half of a simultaneous open.
+ *	ESTABLISHED	data both ways.
+ *	CLOSE_WAIT	the peer has finished; we may still send.
+ *	FIN_WAIT_1	we have finished (FIN queued or sent), not acknowledged; we may still receive.
+ *	FIN_WAIT_2	our FIN is acknowledged: txq empty; we may still receive.
+ *	CLOSING		both finished, our FIN not acknowledged.
+ *	LAST_ACK	as CLOSING, the peer finished first.
+ *	TIME_WAIT	txq and ooo empty; only misc_at runs; acknowledges what comes late.
+ *
+ * Invariants (tcp_check() in state.c):
+ *	B1  snd_una <= snd_nxt <= write_seq, and snd_nxt - snd_una is below 2^31.
+ *	B2  txq holds [snd_una rounded down to a segment, write_seq) without gaps; tx_next is the
+ *	    first with seq >= snd_nxt, or 0.
+ *	B3  sacked_out, lost_out and retrans_out are the sums over the marks of txq; no segment is
+ *	    both SACKED and LOST; with SACK off, sacked_out counts duplicate ACKs instead.
+ *	B4  rxq holds [copied_seq, rcv_nxt) without gaps (a FIN takes one number, an urgent byte
+ *	    taken out of line is still in the queue).
+ *	B5  ooo is sorted, does not overlap, and lies above rcv_nxt.
+ *	B6  the right edge rcv_wup + rcv_wnd is at or above rcv_nxt.
+ *	B7  sk->tmr_at is not later than the earliest of the deadlines kept here.
+ *	B8  data in flight or a FIN in flight means that a retransmission or persist deadline is set.
+ *	B9  cwnd is at least one segment and mss at least TCP_MIN_MSS.
+ *	B10 in CLOSED no deadline is set and txq is empty.
+ *
+ * Writers are files of this folder; "turn" is implied. No pointers, fixed widths.
+ */
+#ifndef CORE_TCP_TCB_H
+#define CORE_TCP_TCB_H
+
+#include <assert.h>
+
+#include "abi/segment.h"
+#include "core/tcp/tcp.h"
+
+#define TCP_MIN_MSS	48	/* below this a peer's MSS is a mistake or an attack; Linux's floor */
+#define TCP_DEF_MSS	536	/* RFC 9293 3.7.1: when the peer sends no MSS option */
+#define TCP_N_SACKS	4
+
+/* tcb.flags */
+#define TCB_F_TS	(1u << 0)	/* timestamps agreed (RFC 7323) */
+#define TCB_F_SACK	(1u << 1)	/* SACK agreed (RFC 2018) */
+#define TCB_F_WSCALE	(1u << 2)	/* window scaling agreed */
+#define TCB_F_NODELAY	(1u << 3)	/* TCP_NODELAY */
+#define TCB_F_CORK	(1u << 4)	/* TCP_CORK */
+#define TCB_F_KEEPALIVE	(1u << 5)	/* SO_KEEPALIVE */
+#define TCB_F_OOBINLINE	(1u << 6)	/* SO_OOBINLINE */
+#define TCB_F_RCVBUF	(1u << 7)	/* SO_RCVBUF was set: no autotuning */
+#define TCB_F_SNDBUF	(1u << 8)	/* SO_SNDBUF was set: no autotuning */
+#define TCB_F_FIN_OWED	(1u << 9)	/* the user has closed; the FIN is not in txq yet */
+#define TCB_F_FIN_SENT	(1u << 10)	/* the FIN is in txq (its number counts in write_seq) */
+#define TCB_F_FIN_RCVD	(1u << 11)	/* the peer's FIN is in order and counted in rcv_nxt */
+#define TCB_F_SYN_OWED	(1u << 12)	/* a SYN or SYN-ACK could not be sent yet */
+#define TCB_F_MORE	(1u << 13)	/* the last send said MSG_MORE: the tail waits for more */
+#define TCB_F_ALIVE	(1u << 14)	/* counted in seg->n_conns */
+#define TCB_F_ORPHANED	(1u << 15)	/* counted in seg->n_orphans */
+#define TCB_F_IN_TW	(1u << 16)	/* counted in seg->n_tw */
+#define TCB_F_PUSH	(1u << 17)	/* send the tail whatever Nagle and the cork say (once) */
+#define TCB_F_NOSPACE	(1u << 18)	/* the user met a full send buffer */
+#define TCB_F_ACCEPTQ	(1u << 19)	/* on the listener's accept queue, not its embryo list */
+#define TCB_F_SND_URG	(1u << 20)	/* snd_up is ahead of snd_una */
+#define TCB_F_REUSEADDR	(1u << 21)
+#define TCB_F_V4	(1u << 22)	/* the peer is IPv4: smaller headers */
+#define TCB_F_ACTIVE	(1u << 23)	/* opened by connect(): a simultaneous open stays so */
+#define TCB_F_DEAD	(1u << 24)	/* ended by reset or timeout: both directions are shut */
+#define TCB_F_CWND_FULL	(1u << 25)	/* the last output was stopped by cwnd: cwnd may grow */
+#define TCB_F_RTO_TS	(1u << 26)	/* undo_ts is the timestamp of the first retransmission */
+
+/* tcb.ack_flags: what is owed to the peer (output.c decides, ack.c keeps) */
+#define ACK_SCHED	(1u << 0)	/* something is to be acknowledged */
+#define ACK_NOW		(1u << 1)	/* at the end of this batch at the latest */
+#define ACK_PUSHED	(1u << 2)	/* small pushed segment came: acknowledge when read */
+#define ACK_PUSHED2	(1u << 3)	/* a second one */
+#define ACK_WORK	(1u << 4)	/* tcp_work() is to look */
+
+/* pkt.mark in txq: the scoreboard */
+#define MARK_SACKED	(1u << 0)	/* the peer has it, above snd_una */
+#define MARK_LOST	(1u << 1)	/* deemed lost, not yet sent again */
+#define MARK_RETRANS	(1u << 2)	/* sent again, that copy is in flight */
+#define MARK_EVER	(1u << 3)	/* ever sent again: no RTT from it (Karn) */
+
+enum tcp_ca { TCP_CA_OPEN = 0, TCP_CA_DISORDER = 1, TCP_CA_RECOVERY = 3, TCP_CA_LOSS = 4 };
+
+/* tcb.rtx_kind: what rtx_at stands for */
+enum tcp_rtx { TCP_RTX_NONE = 0, TCP_RTX_RTO, TCP_RTX_PERSIST, TCP_RTX_SYN, TCP_RTX_SYNACK };
+
+/* tcb.urg_state */
+enum tcp_urg { TCP_URG_NONE = 0, TCP_URG_NOTYET, TCP_URG_VALID, TCP_URG_READ };
+
+struct tcp_sack { uint32_t start, end; };
+
+/* Writer: rtt.c. Microseconds; srtt scaled by 8, rttvar by 4 (RFC 6298 appendix A of RFC 1122's lore). */
+struct tcp_rtt {
+	uint32_t srtt_us8;	/* 0: no sample yet */
+	uint32_t rttvar_us4;
+	uint32_t rto_us;	/* without back-off */
+	uint32_t min_us;	/* least ever seen; UINT32_MAX: none */
+	uint32_t latest_us;
+};
+
+/* Writer: cc_*.c through cc.h. Windows in bytes. */
+struct tcp_cc {
+	uint32_t cwnd, ssthresh;
+	uint32_t cwnd_max;	/* never grow past this */
+	uint32_t acked;		/* bytes acknowledged towards the next increase */
+	uint8_t	 algo;		/* TCP_CC_* */
+	uint8_t	 in_epoch;	/* CUBIC: epoch_at and what follows are valid */
+	uint16_t mss;
+	/* CUBIC (RFC 9438) */
+	uint32_t w_max;		/* bytes */
+	uint32_t w_est;		/* bytes: Reno-friendly estimate */
+	uint32_t est_acked;
+	uint32_t k_ms;		/* time from the epoch to w_max */
+	uint32_t origin;	/* bytes: the plateau of this epoch */
+	uint64_t epoch_at;	/* ns */
+};
+
+struct tcb {
+	/* Met by every segment; writers: input.c (snd_una, snd_wnd, snd_wl*, ts_recent),
+	 * output.c (snd_nxt, rcv_wup, rcv_wnd), reasm.c (rcv_nxt), user.c (copied_seq, write_seq). */
+	uint32_t snd_una, snd_nxt, snd_wnd, snd_wl1;
+	uint32_t rcv_nxt;
+	uint32_t rcv_wup;	/* acknowledgement last sent */
+	uint32_t rcv_wnd;	/* window sent with it */
+	uint32_t copied_seq;	/* first byte the user has not read */
+	uint32_t flags;		/* TCB_F_* */
+	uint32_t ts_recent;	/* RFC 7323 4.3 */
+	uint32_t ts_recent_s;	/* seconds: when it was set */
+	uint32_t ts_off;	/* our timestamp clock less the stack's */
+	uint32_t write_seq;	/* one past the last byte queued to send */
+	uint16_t mss;		/* payload of a full segment now */
+	uint16_t rcv_mss;	/* estimate of the peer's, for ACK policy */
+	uint8_t	 ca_state;	/* enum tcp_ca; writer: recover.c */
+	uint8_t	 ack_flags;	/* ACK_* */
+	uint8_t	 quick;		/* quick ACKs left */
+	uint8_t	 pingpong;	/* interactive: data answers data */
+	uint8_t	 snd_wscale, rcv_wscale;
+	uint8_t	 rtx_kind;	/* enum tcp_rtx; writer: timer.c */
+	uint8_t	 n_rtx;		/* timeouts in a row */
+	uint32_t tx_next;	/* pkt_h: first segment never sent */
+	struct pkt_queue txq;	/* writers: user.c, output.c, input.c */
+	struct pkt_queue rxq;	/* writers: reasm.c, user.c */
+	struct pkt_queue ooo;	/* writer: reasm.c */
+
+	/* Deadlines, ns; writer: timer.c */
+	uint64_t rtx_at;	/* RTO, persist, SYN or SYN-ACK: see rtx_kind */
+	uint64_t delack_at;
+	uint64_t keep_at;
+	uint64_t misc_at;	/* TIME_WAIT, FIN_WAIT_2 and orphans */
+
+	struct tcp_cc cc;
+	struct tcp_rtt rtt;	/* writer: rtt.c */
+
+	/* Send; writers: output.c, input.c, user.c */
+	uint32_t snd_wl2;
+	uint32_t max_wnd;	/* largest window the peer ever offered */
+	uint32_t snd_sml;	/* end of the last small segment sent (Minshall) */
+	uint32_t snd_up;	/* urgent pointer: one past the urgent byte */
+	uint32_t wmem;		/* what txq is charged against sndbuf */
+	uint16_t mss_clamp;	/* the peer's MSS option */
+	uint16_t advmss;	/* our MSS option */
+	uint16_t pmtu;		/* learned by ICMP (RFC 1191, RFC 8201), 0: the path's */
+	uint16_t dupthresh;	/* duplicate ACKs that mean loss */
+
+	/* Loss recovery; writers: sack.c, recover.c */
+	uint32_t sacked_out, lost_out, retrans_out;	/* bytes of txq so marked */
+	uint32_t n_sacked;	/* segments SACKED, or duplicate ACKs without SACK */
+	uint32_t high_sacked;	/* one past the highest SACKed */
+	uint32_t recovery_point;	/* snd_nxt when recovery began (RFC 6675) */
+	uint32_t undo_marker;	/* snd_una when cwnd was cut; 0 with undo_retrans 0: nothing to undo */
+	int32_t	 undo_retrans;	/* retransmissions not yet reported duplicate; -1: no undo */
+	uint32_t prior_cwnd, prior_ssthresh;
+	uint32_t undo_ts;	/* timestamp of the first retransmission (RFC 3522) */
+	uint64_t newest_at;	/* ns: send time of the latest-sent segment known delivered */
+	uint64_t retrans_at;	/* ns: first timeout of the present series, 0 none */
+
+	/* Receive; writer: reasm.c, ack.c */
+	struct tcp_sack sacks[TCP_N_SACKS];	/* blocks to report, latest first */
+	struct tcp_sack dsack;	/* start == end: none */
+	uint8_t	 n_sacks;
+	uint8_t	 urg_state;	/* enum tcp_urg */
+	uint8_t	 urg_byte;
+	uint8_t	 n_probes;	/* window probes unanswered */
+	uint32_t urg_seq;	/* of the urgent byte */
+	uint16_t ato_ms;	/* delayed-ACK time-out estimate; 0: no data yet */
+	uint8_t	 keep_probes;	/* keepalive probes unanswered */
+	uint8_t	 cc_wanted;	/* TCP_CC_* as asked */
+	uint32_t rcvq_seq, rcvq_space, rcvq_at_us;	/* receive autotuning: bytes read per RTT */
+	uint32_t rcv_rtt_us, rcv_rtt_seq, rcv_rtt_at_us;
+	uint32_t window_clamp;	/* TCP_WINDOW_CLAMP, or UINT32_MAX */
+	uint32_t rx_frames;	/* frames held by rxq and ooo */
+
+	/* Options; writer: user.c */
+	uint32_t user_timeout_ms, notsent_lowat;
+	int32_t	 linger_s, linger2_s;
+	uint16_t keepidle_s, keepintvl_s;
+	uint8_t	 keepcnt, syncnt;
+	uint16_t user_mss;
+	uint32_t defer_accept_s;
+
+	/* Opening, and the listener's lists; writer: listen.c, user.c */
+	uint32_t iss, irs;
+	uint32_t list_next, list_prev;	/* sk slots: embryo list or accept queue */
+
+	/* Bookkeeping; the file that does the thing */
+	uint32_t last_rcv_ms, last_snd_ms, last_ack_ms;	/* data received, data sent, ACK received */
+	uint32_t last_oow_ms;	/* last reply to something invalid (RFC 5961 7) */
+	uint32_t segs_in, segs_out, data_segs_in, data_segs_out;
+	uint32_t total_retrans, delivered, dsack_dups, rcv_ooopack, reord_seen;
+	int32_t	 soft_err;	/* errno of an ICMP error not obeyed; reported at time-out */
+	uint64_t bytes_acked, bytes_received, bytes_sent, bytes_retrans;
+};
+static_assert(sizeof(struct tcb) <= SK_PROTO_BYTES, "fits in sk.proto_area");
+static_assert(offsetof(struct tcb, rtx_at) <= 128, "the hot fields are two lines");
+
+/* A listener. Writer: listen.c; opts: user.c */
+struct tcp_listen {
+	struct tcp_opts opts;
+	uint32_t backlog;
+	uint32_t n_embryos;
+	uint32_t n_accept;
+	uint32_t emb_head;	/* sk slots, through tcb.list_next/list_prev */
+	uint32_t acc_head, acc_tail;
+	uint32_t n_overflow;
+	uint32_t shut;		/* 1: shutdown() has stopped it */
+};
+static_assert(sizeof(struct tcp_listen) <= SK_PROTO_BYTES, "fits in sk.proto_area");
+
+static inline struct tcb *tcb_of(struct sk *sk) { return (struct tcb *)(void *)sk->proto_area; }
+static inline const struct tcb *tcb_of_const(const struct sk *sk)
+{
+	return (const struct tcb *)(const void *)sk->proto_area;
+}
+static inline struct tcp_listen *listen_of(struct sk *sk)
+{
+	return (struct tcp_listen *)(void *)sk->proto_area;
+}
+
+#endif
