@@ -6,6 +6,8 @@
 #ifndef EXEC_EXEC_H
 #define EXEC_EXEC_H
 
+#include <stdbool.h>
+
 #include "host/host.h"
 
 /* One process's end of one stack. */
@@ -16,9 +18,52 @@ struct exec {
 	enum executor who;
 	int	 ctl_fd;	/* to the agent; -1: gone */
 	uint32_t spin_ns;	/* how long to spin before sleeping (profile) */
+
+	int	 seg_fd, mirror_fd;
+	uint32_t stack_id, ring_slots;
+	uint32_t ctl_lock;	/* private futex: one request at a time on ctl_fd */
+	uint32_t unkicked;	/* atomic, bit per VI: the device would not take all; kick again */
 };
 
-/* Takes the turn, waiting for it if need be: spins a while, then sleeps on the door. */
+/* Descriptors and facts from which an exec is built: as the agent hands them out, as they
+ * are kept for exec(2) (abi/fdtab.h), or as the surrogate finds them on its command line. */
+struct plumbing {
+	int	 seg_fd, mirror_fd, ctl_fd;	/* ctl_fd -1: no agent */
+	int	 xsk_fd[N_VIS], bell_fd[N_WAITERS];
+	uint32_t vi_ifindex[N_VIS], vi_flags[N_VIS];	/* VIF_F_* */
+	uint32_t n_vis, n_bells, ring_slots, stack_id;
+};
+
+/* ---- getting and losing a stack (plumb.c) ---------------------------------------------- */
+
+/* Asks the agent for a new stack. Descriptors are moved to min_fd or above (0: as they come),
+ * so that a program which counts on low numbers keeps them. -ECONNREFUSED: no agent;
+ * -EPROTO: another build; the agent's refusal (-EDQUOT...); -errno. No proc slot yet. */
+must_check int exec_open(struct exec *x, enum executor who, int min_fd);
+/* Maps everything of a stack whose descriptors this process has; they become the exec's.
+ * On failure they stay the caller's. */
+must_check int exec_map(struct exec *x, const struct plumbing *p, enum executor who);
+void exec_describe(const struct exec *x, struct plumbing *ret);	/* the reverse of exec_map() */
+/* Unmaps and closes all descriptors; takes no turn. */
+void exec_close(struct exec *x);
+
+/* Claims a slot in seg->procs for `pid`; 0: for a child about to be forked (the surrogate
+ * then waits for exec_joined() for some seconds before it takes the child for dead).
+ * Takes a turn. -EUSERS: all N_PROCS are taken. */
+must_check int exec_join(struct exec *x, uint32_t pid, uint32_t *ret_proc);
+/* In the child: the slot its parent claimed is its own. Takes a turn. */
+void exec_joined(struct exec *x, uint32_t proc);
+/* Drops the slot and all references it has (net_proc_died). Takes a turn. */
+void exec_leave(struct exec *x, uint32_t proc);
+/* First thing in a forked child: new tid, own control connection, which joins the stack.
+ * Takes no turn. Without an agent the child goes on without one; the reason is returned. */
+int exec_after_fork_child(struct exec *x);
+
+/* ---- turns (app.c) ------------------------------------------------------------------------ */
+
+/* Takes the turn, waiting for it if need be: spins a while, then sleeps on the door. Always
+ * returns with the turn; look at seg->condemned if it matters. A holder that is dead and that
+ * no surrogate buries within a second is buried here. */
 void exec_begin(struct exec *x, struct turn *t);
 /*
  * Ends it: runs the errands left on the door, releases, then kicks devices and rings bells.
@@ -32,9 +77,20 @@ uint32_t exec_round(struct exec *x, struct turn *t);
 
 /* Requests to the agent: one message, one reply, both bounded by a timeout. -errno. */
 must_check int exec_ask_neighbours(struct exec *x);	/* what the turn left in seg->neigh_asks */
+/* One more block of ephemeral ports, into the stack. Not in a turn. Worth calling when
+ * seg->port_scarce is set, and once before the first connect(). */
+must_check int exec_get_ports(struct exec *x);
 
-/* The surrogate's whole life: returns when no process and no connection is left. */
-struct surrogate_conf { uint32_t watchdog_ms; };
-int exec_surrogate(struct exec *x, const struct surrogate_conf *conf);
+/* ---- the surrogate (surrogate.c) ------------------------------------------------------------ */
+
+struct surrogate_conf {
+	uint32_t watchdog_ms;	/* 0: 10 */
+	uint32_t app_pid;	/* the process the stack was made for, in our pid namespace */
+	bool	 foreign_pids;	/* its pid namespace is not ours: pids in the segment mean nothing */
+	const int *stop;	/* set by a signal handler: leave (between turns) */
+	const void *sleep_mask;	/* sigset_t in force while asleep; NULL: as it is */
+};
+/* The surrogate's whole life: returns 0 when no process and no connection is left. */
+must_check int exec_surrogate(struct exec *x, const struct surrogate_conf *conf);
 
 #endif

@@ -11,7 +11,9 @@
 
 uint64_t host_now(void);			/* ns, CLOCK_MONOTONIC */
 void	 host_entropy(void *p, size_t n);	/* getrandom(2) */
-uint32_t host_tid(void);			/* cached per thread; right after fork too */
+uint32_t host_tid(void);			/* cached per thread */
+void	 host_after_fork(void);			/* first in a forked child: forget the cached tid */
+bool	 host_tid_alive(uint32_t tid);		/* some thread of our pid namespace has that id */
 
 /* Descriptors through which a process reaches the devices and sleepers of one stack. */
 struct host_fds {
@@ -23,6 +25,9 @@ struct host_fds {
 /* Tells the devices named in `bells` (bit per VI) that their tx rings have work. Uses
  * write(2) of nothing on a non-blocking AF_XDP socket, which programs under seccomp may do. */
 void host_kick(const struct host_fds *f, uint32_t bells);
+/* The same, and again (the kernel sends 32 frames a call) until the tx ring is drained or no
+ * progress is made. Returns the VIs whose device would not take all now: kick those later. */
+must_check uint32_t host_kick_all(const struct stack_map *map, const struct host_fds *f, uint32_t bells);
 void host_ring(const struct stack_map *map, const struct host_fds *f, uint32_t wakes);
 void host_hear(const struct host_fds *f, int waiter);	/* drains one's own bell */
 

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The client's side of abi/ctl.h: programs, surrogates and tools use it alike.
+ *
+ * Every call is one request and one reply, bounded by a timeout; none blocks longer. Replies
+ * to a request that timed out are recognised by their cookie and thrown away, descriptors
+ * closed. A control connection belongs to one process: after fork() the child opens its own
+ * (exec_after_fork_child()), because two readers of one socket would steal replies.
+ * errno is left alone; descriptors received are close-on-exec.
+ */
+#ifndef EXEC_CTL_H
+#define EXEC_CTL_H
+
+#include "abi/ctl.h"
+#include "exec/exec.h"
+
+#define CTL_TIMEOUT_MS	2000	/* the agent answers in microseconds; attaching a link takes longest */
+#define CTL_MAX_FDS	(2 + N_VIS + N_WAITERS)	/* beside one reply */
+
+/* Connects to this network namespace's agent: non-blocking, close-on-exec. -ECONNREFUSED:
+ * there is none; -EPERM: the listener is neither root nor this process's own user. */
+must_check int ctl_connect(int *ret_fd);
+/* Version and layout: -EPROTO if the agent is of another build. */
+must_check int ctl_hello(int fd, uint32_t timeout_ms);
+
+struct ctl_call {
+	struct ctl_msg msg;	/* in: op and u; out: the reply */
+	int	 send_fd;	/* goes with the request; -1: none. Stays the caller's */
+	uint32_t timeout_ms;	/* 0: CTL_TIMEOUT_MS */
+	uint32_t n_fds;		/* out: descriptors received */
+	int	 fds[CTL_MAX_FDS];	/* out: the caller's to close */
+};
+/* Zeroes a call and sets its op. */
+void ctl_prepare(struct ctl_call *c, enum ctl_op op);
+/* 0 or the reply's error, then c->msg and c->fds are the reply's; on any other failure
+ * (-ETIMEDOUT, -EPIPE: the agent is gone, -EPROTO) there are no descriptors. */
+must_check int ctl_call(int fd, struct ctl_call *c);
+/* Sends and expects no reply; never waits. -EAGAIN: the agent is behind. */
+must_check int ctl_tell(int fd, struct ctl_msg *msg);
+
+/* connect + hello + call + close, for tools: one question. */
+must_check int ctl_once(struct ctl_call *c);
+
+/* The same by way of a process's own stack: several threads may call; one at a time does.
+ * -ENOTCONN: this process has no agent (any more). */
+must_check int exec_call(struct exec *x, struct ctl_call *c);
+must_check int exec_lease_add(struct exec *x, const struct ctl_lease *l, int bound_fd);
+int exec_lease_del(struct exec *x, const struct ctl_lease *l);
+must_check int exec_flow_add(struct exec *x, const struct ctl_flow *f);
+int exec_flow_del(struct exec *x, const struct ctl_flow *f);
+
+#endif
