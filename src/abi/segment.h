@@ -228,6 +228,11 @@ struct sk {
 	uint32_t parent;	/* sk_h of the listener, for an embryo */
 	uint32_t pad3;
 
+	/* sock/'s own, the same for all descriptors and processes; writer: the calling thread */
+	uint32_t user;		/* SKU_* (sock/sock.h) */
+	uint32_t rcvtimeo_ms, sndtimeo_ms;	/* SO_RCVTIMEO, SO_SNDTIMEO; 0: for ever */
+	uint32_t pad4;
+
 	/* the protocol's own: struct tcb, struct tcp_listen or struct udp */
 	uint8_t	 proto_area[SK_PROTO_BYTES] aligned8;
 };

@@ -13,6 +13,9 @@
 #define target_isa(isa)	__attribute__((target(isa)))
 #define unused_arg	__attribute__((unused))
 #define exported	__attribute__((visibility("default")))
+#define on_leaving(f) __attribute__((cleanup(f)))	/* f(&var) when var goes out of scope */
+#define thread_fast	__thread __attribute__((tls_model("initial-exec")))	/* no call to reach it: preloaded at start */
+#define symbol_name(s)	__asm__(s)	/* the linker's name of a function, whatever C calls it */
 #define packed_wire	__attribute__((packed))
 #define likely(x)	__builtin_expect(!!(x), 1)
 #define unlikely(x)	__builtin_expect(!!(x), 0)
