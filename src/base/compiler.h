@@ -17,6 +17,7 @@
 #define thread_fast	__thread __attribute__((tls_model("initial-exec")))	/* no call to reach it: preloaded at start */
 #define symbol_name(s)	__asm__(s)	/* the linker's name of a function, whatever C calls it */
 #define packed_wire	__attribute__((packed))
+#define tls_fast	__attribute__((tls_model("initial-exec")))	/* no call per access */
 #define likely(x)	__builtin_expect(!!(x), 1)
 #define unlikely(x)	__builtin_expect(!!(x), 0)
 #define n_elems(a)	(sizeof(a) / sizeof((a)[0]))
