@@ -140,7 +140,8 @@ struct ep {			/* writer: turn */
 	uint64_t procs;		/* bit per proc_slot that holds a descriptor of it */
 	uint32_t wait_mask;	/* waiters asleep in epoll_wait on it */
 	uint32_t next_free;
-	uint32_t pad[5];
+	uint32_t n_zombies;	/* deleted items still on the ready list */
+	uint32_t pad[4];
 	uint32_t item_head;	/* epi_h: all items, linked by ep_next */
 };
 static_assert(sizeof(struct ep) == 64, "layout");

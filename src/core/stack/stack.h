@@ -90,7 +90,8 @@ void pkt_pull(struct turn *t, struct pkt *head, uint32_t n);
 void pkt_trim(struct turn *t, struct pkt *head, uint32_t n);
 /* Copies [from, from+n) of a packet out; returns bytes copied (short if the packet is). */
 uint32_t pkt_copy_out(struct turn *t, const struct pkt *head, uint32_t from, void *dst, uint32_t n);
-/* Sum over the packet's bytes from `from` to the end, for csum_finish(). */
+/* Sum over the packet's bytes from `from` to the end, for csum_finish(). Bytes count from
+ * `from`, whatever the frames' lengths: `from` itself is taken as an even offset. */
 uint64_t pkt_csum(struct turn *t, const struct pkt *head, uint32_t from);
 
 void pkt_q_push(struct turn *t, struct pkt_queue *q, pkt_h h);
@@ -98,7 +99,8 @@ must_check pkt_h pkt_q_pop(struct turn *t, struct pkt_queue *q);
 
 /* ---- sockets (sk.c) -------------------------------------------------------------------------- */
 
-/* A zeroed socket of that kind, not in any table, no descriptor; NULL if the pool is empty. */
+/* A zeroed socket of that kind, not in any table, no descriptor; NULL if the pool is empty.
+ * sk_get() and sk_put() keep seg->n_conns (SK_TCP and SK_UDP); n_orphans and n_tw are TCP's. */
 must_check struct sk *sk_get(struct turn *t, enum sk_kind kind, uint8_t proto);
 /* Takes it out of every table and list, wakes its sleepers, bumps its generation, frees it. */
 void sk_put(struct turn *t, struct sk *sk);
@@ -121,7 +123,8 @@ static inline uint32_t sk_slot_of(const struct turn *t, const struct sk *sk)
  * socket's epitems to their ready lists and owes wake-ups to its sleepers and theirs.
  */
 void sk_ready(struct turn *t, struct sk *sk, uint32_t set, uint32_t clear);
-/* Records a pending error (positive errno) and makes it readable (EPOLLERR is the caller's). */
+/* Records a pending error (positive errno) for SO_ERROR and wakes sleepers, whatever they wait
+ * for; the EPOLL* bits (EPOLLERR, EPOLLIN ...) are the caller's, by sk_ready(). */
 void sk_error(struct turn *t, struct sk *sk, int err);
 
 /* Work list: sockets whose protocol wants tcp_work()/udp_work() at the end of this batch. */
@@ -131,7 +134,8 @@ must_check struct sk *sk_work_pop(struct turn *t);
 void sk_txwait(struct turn *t, struct sk *sk);
 must_check struct sk *sk_txwait_pop(struct turn *t);
 
-/* A process takes or drops its reference; true when it was the last (caller closes). */
+/* A process takes or drops its reference; true when it was the last (caller closes; the
+ * socket has left every epoll by then, as a file does at its last close). */
 void sk_ref(struct turn *t, struct sk *sk, uint32_t proc);
 must_check bool sk_unref(struct turn *t, struct sk *sk, uint32_t proc);
 
@@ -149,7 +153,9 @@ void listen_remove(struct turn *t, struct sk *sk);
 must_check struct sk *listen_find(struct turn *t, uint8_t proto, const struct ipaddr *laddr,
 				  uint16_t lport);
 /* A leased ephemeral port free for that remote (flow_find says so; TIME_WAIT that RFC 6191
- * lets us reuse counts as free through `reusable`), or 0. Sets seg->port_scarce when low. */
+ * lets us reuse counts as free: when `reusable` says yes it has done its protocol's own
+ * book-keeping, and the socket is sk_put() here), or 0. `reusable` may be NULL. Sets
+ * seg->port_scarce and t->asks when low. */
 must_check uint16_t port_get(struct turn *t, uint8_t proto, const struct ipaddr *laddr,
 			     const struct ipaddr *raddr, uint16_t rport,
 			     bool (*reusable)(struct turn *t, struct sk *sk));
@@ -159,11 +165,17 @@ must_check int port_block_add(struct turn *t, uint16_t base);
 
 /* ---- timers (timer.c): one deadline a socket ----------------------------------------------------- */
 
-void tmr_arm(struct turn *t, struct sk *sk, uint64_t at);	/* re-arms; NEVER_NS disarms */
+/* Re-arms; NEVER_NS disarms. Moving a deadline back, or disarming, is one store: the socket
+ * stays where it is on the wheel (SK_F_TIMER) and is looked at again when that bucket is due.
+ * Whether a socket is armed is sk->tmr_at's to say. Fires up to one tick (1.05 ms) late. */
+void tmr_arm(struct turn *t, struct sk *sk, uint64_t at);
 /* Next socket whose deadline has passed, disarmed; NULL when none. Bounded by the pool. */
 must_check struct sk *tmr_pop(struct turn *t);
-/* Earliest instant at which tmr_pop() could return something; NEVER_NS when none. */
+/* A lower bound of the instant at which tmr_pop() returns something; NEVER_NS when nothing is
+ * on the wheel. Never later than the truth; when it has passed, tmr_pop() moves it on. */
 uint64_t tmr_deadline(const struct turn *t);
+/* The same, or 1 ms from now while sockets wait to send: what seg->deadline publishes. */
+uint64_t stack_deadline(const struct turn *t);
 
 /* ---- epoll (epoll.c): the ready lists; waiting is sock/'s ---------------------------------------- */
 
@@ -181,12 +193,24 @@ must_check uint32_t ep_collect(struct turn *t, ep_h h, struct ep_event *ret, uin
 
 /* ---- waiters (waiter.c) --------------------------------------------------------------------------- */
 
+/*
+ * Protocol of a sleeper (invariants and proof in waiter.c). In a turn: nothing to be had, so
+ * set own bit in sk->wait_mask or ep->wait_mask, end the turn. waiter_sleep(). Last look, in
+ * a turn or by peeking sk->ready or ep->n_ready. Still nothing: poll the bell. Then always
+ * waiter_wake(); if it says true, drain the bell; go round. Before returning to the caller,
+ * in the turn of the last look: clear own bit where it was set (a bit set in an epoll's mask
+ * promises that its owner will look again, because a new event wakes only one of them).
+ */
+
 /* Claims a free waiter slot for a thread; -1 when all are taken. Callable without a turn. */
 int waiter_claim(const struct stack_map *map, uint32_t tid, uint32_t proc);
 void waiter_release(const struct stack_map *map, int slot);
-/* Goes to sleep (state 1->2) before the last look, and wakes up (->1) after. No turn needed. */
+/* Goes to sleep (state 1->2) before the last look, and wakes up (->1) after: true if the
+ * bell was rung, or is about to be. No turn needed. */
 void waiter_sleep(const struct stack_map *map, int slot);
-void waiter_wake(const struct stack_map *map, int slot);
+bool waiter_wake(const struct stack_map *map, int slot);
+/* A process died: frees its slots and clears their bits wherever they were set. */
+void waiter_reap(struct turn *t, uint32_t proc);
 /* The ringer's side: true if the bell must really be rung (2->3). No turn needed. */
 must_check bool waiter_ring(const struct stack_map *map, int slot);
 

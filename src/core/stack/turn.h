@@ -27,7 +27,7 @@
 
 enum executor { EXEC_NONE = 0, EXEC_APP = 1, EXEC_SURROGATE = 2, EXEC_SIM = 3, EXEC_ADAPTER = 4 };
 
-/* Sum of bytes as 16-bit big-endian words, not folded, not complemented (base/csum.h). */
+/* Sum of bytes as 16-bit words in memory order, not folded, not complemented (base/csum.h). */
 typedef uint64_t (*csum_fn)(const void *p, size_t n, uint64_t sum);
 
 /*
@@ -54,6 +54,7 @@ struct stack_map {
 };
 
 /* What may fail on purpose in the simulator ("fail here?"); NULL elsewhere. */
+enum mishap_site { MISHAP_PKT, MISHAP_SK, MISHAP_EP, MISHAP_EPITEM, MISHAP_TX_RING, N_MISHAP_SITES };
 typedef bool (*mishap_fn)(void *arg, uint32_t site);
 
 struct turn {
@@ -84,7 +85,7 @@ must_check bool turn_try(struct turn *t, const struct stack_map *map, enum execu
  * Ends the turn: publishes seg->deadline, then releases the door unless errands are on it.
  * Returns 0 when released; else the errands, taken off the door, which the caller must run
  * (same turn, still held) before it calls again. `*ret_contended` tells, after a release,
- * that a futex waiter sleeps on the door and must be woken (S0c-LOCK-02).
+ * that at least one futex waiter sleeps on the door: wake them all (S0c-LOCK-02).
  */
 must_check uint64_t turn_end(struct turn *t, bool *ret_contended);
 
