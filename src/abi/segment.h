@@ -127,6 +127,7 @@ struct path {			/* writer: turn; filled by ip_route() */
 	uint8_t	 src_mac[6];
 };
 #define PATH_RESOLVED	(1u << 0)	/* dst_mac is known */
+#define PATH_PMTU	(1u << 1)	/* mtu was lowered by an ICMP error: ip_route() does not raise it */
 static_assert(sizeof(struct path) == 20, "layout");
 
 /* ---- epoll ------------------------------------------------------------------------------ */
@@ -324,7 +325,10 @@ struct segment {
 	struct proc_slot procs[N_PROCS];
 	struct waiter waiters[N_WAITERS] cacheline_aligned;
 	uint64_t counters[N_EVENTS_MAX];
-	struct { struct ipaddr addr; uint32_t vi, asked; uint64_t at; } neigh_asks[8];	/* resolution owed to the agent */
+	/* Next hops whose address is wanted; addr any: slot unused. `asked` 0: owed to the agent;
+	 * whoever takes it to the agent sets it to 1 while it holds the turn. `at`: when it was
+	 * last owed; first_at: since when it has been wanted without a pause. */
+	struct { struct ipaddr addr; uint32_t vi, asked; uint64_t at, first_at; } neigh_asks[8];
 };
 
 #endif
