@@ -74,17 +74,21 @@ int json_out(struct json_object *o);	/* prints, puts, returns EXIT_SUCCESS or fa
 
 /* ---- agent.c: talking to onrampd --------------------------------------------------------- */
 
+#define LINK_TIMEOUT_MS 30000	/* attaching makes veth pairs, sockets and loads programs */
+
 /* A connection to the agent of this network namespace, greeted; or -errno: -ECONNREFUSED none
  * answers; -EPROTO it is of another build; -EPERM somebody else poses as it. */
 int agent_connect(void);
 /* Explains agent_connect()'s error. Returns EXIT_FAILURE. */
 int agent_absent(const struct cmd *c, int err);
-/* One request and its reply in place; *fd (may be NULL) receives a descriptor or -1. The
- * agent's verdict, or -errno of the exchange. */
-int agent_ask(int ctl, uint32_t op, struct ctl_msg *m, int *fd);
-/* Starts the agent beside this program, waits until it is ready. 0, or EXIT_FAILURE after
- * having said why. */
+/* Starts the agent beside this program and waits until it is ready. The connection, or
+ * -errno after having said why. */
 int agent_start(const struct cmd *c);
+/* Tells it to remove everything and exit, and waits until it has. 0 or -errno. */
+int agent_stop(int ctl);
+/* The i-th attached link, or stack; -ENOENT past the end. *ret_segment: -1 if not ours to see. */
+int agent_link(int ctl, uint32_t i, struct ctl_status *ret);
+int agent_stack(int ctl, uint32_t i, struct ctl_info *ret, int *ret_segment);
 
 /* ---- where.c: this installation ----------------------------------------------------------- */
 

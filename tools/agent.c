@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The agent as seen by the command: finding it, starting it, stopping it.
+ *
+ * It is started detached: a session of its own, no terminal, the root folder, and no
+ * descriptor of ours but the one on which it says that it is ready. Its stderr until then is
+ * a memfd, read back if it fails; afterwards it has nothing to say there.
+ */
+#include "tools/tool.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "exec/ctl.h"
+
+#define READY_TIMEOUT_MS 20000
+#define EXIT_TIMEOUT_MS	 20000
+#define READY_FD	 3
+
+int agent_connect(void)
+{
+	int fd, rc = ctl_connect(&fd);
+
+	if (rc)
+		return rc;
+	rc = ctl_hello(fd, CTL_TIMEOUT_MS);
+	if (rc == 0)
+		return fd;
+	close(fd);
+	return rc;
+}
+
+int agent_absent(const struct cmd *c, int err)
+{
+	switch (err) {
+	case -ECONNREFUSED:
+		return fail(c, reason_remedy(REASON_NO_AGENT), "%s", reason_sentence(REASON_NO_AGENT));
+	case -EPROTO:
+		return fail(c, "sudo onramp detach --all, then attach with this build",
+			    "the agent here is of another build");
+	case -EPERM:
+		return fail(c, "find out who listens on @" CTL_NAME ": ss -xlp",
+			    "what answers as the agent is neither root nor you");
+	case -ETIMEDOUT:
+		return fail(c, "sudo kill the onrampd that `ss -xlp` shows, then attach again",
+			    "the agent does not answer");
+	default:
+		return fail(c, "", "the agent cannot be reached: %s", strerror(-err));
+	}
+}
+
+/* In the child: becomes the agent, or exits. */
+noreturn_fn static void become_agent(const char *path, int ready, int log)
+{
+	char number[16];
+	sigset_t none;
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	setsid();
+	umask(022);
+	signal(SIGPIPE, SIG_DFL);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	/* Out of the way of 0 to READY_FD first: any of the three may be down there. */
+	ready = fcntl(ready, F_DUPFD_CLOEXEC, READY_FD + 1);
+	log = fcntl(log, F_DUPFD_CLOEXEC, READY_FD + 1);
+	null = fcntl(null, F_DUPFD_CLOEXEC, READY_FD + 1);
+	if (chdir("/") || ready < 0 || log < 0 || null < 0 || dup2(null, 0) < 0 ||
+	    dup2(null, 1) < 0 || dup2(log, 2) < 0 || dup2(ready, READY_FD) < 0)
+		_exit(EXIT_CANNOT_RUN);
+	close_range(READY_FD + 1, UINT_MAX, CLOSE_RANGE_CLOEXEC);
+	snprintf(number, sizeof(number), "%d", READY_FD);
+	execl(path, "onrampd", "--ready-fd", number, (char *)NULL);
+	dprintf(2, "%s: %s\n", path, strerror(errno));
+	_exit(EXIT_CANNOT_RUN);
+}
+
+/* One line on the descriptor means ready; its end, or silence, means not. */
+static bool wait_ready(int fd)
+{
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+	char byte;
+
+	for (;;) {
+		if (poll(&p, 1, READY_TIMEOUT_MS) <= 0 && errno != EINTR)
+			return false;
+		if (!p.revents)
+			continue;
+		if (read(fd, &byte, 1) != 1)
+			return false;
+		if (byte == '\n')
+			return true;
+	}
+}
+
+/* The last line that it wrote before it gave up. */
+static void last_words(int log, char *ret, size_t bytes)
+{
+	off_t end = lseek(log, 0, SEEK_END);
+	off_t from = end > (off_t)bytes - 1 ? end - (off_t)bytes + 1 : 0;
+	ssize_t n = pread(log, ret, bytes - 1, from);
+	char *nl;
+
+	ret[n > 0 ? n : 0] = 0;
+	while (ret[0] && ret[strlen(ret) - 1] == '\n')
+		ret[strlen(ret) - 1] = 0;
+	nl = strrchr(ret, '\n');
+	if (nl)
+		memmove(ret, nl + 1, strlen(nl + 1) + 1);
+	tame(ret);
+}
+
+static int explain_failure(const struct cmd *c, pid_t pid, int log)
+{
+	char words[512];
+	int status = 0;
+
+	if (waitpid(pid, &status, WNOHANG) == 0) {	/* alive, and silent: it is ours to end */
+		kill(pid, SIGTERM);
+		waitpid(pid, &status, 0);
+		fail(c, "", "the agent was not ready within %d s", READY_TIMEOUT_MS / 1000);
+		return -ETIMEDOUT;
+	}
+	last_words(log, words, sizeof(words));
+	if (words[0])
+		fail(c, "onramp doctor", "the agent did not start: %s", words);
+	else if (WIFSIGNALED(status))
+		fail(c, "onramp doctor", "the agent died of signal %d at start", WTERMSIG(status));
+	else
+		fail(c, "onramp doctor", "the agent exited with %d at start", WEXITSTATUS(status));
+	return -ECHILD;
+}
+
+int agent_start(const struct cmd *c)
+{
+	char path[PATH_MAX];
+	int ready[2], fd;
+	CLOSE_FD int log = -1, from = -1;
+	pid_t pid;
+
+	if (own_path(OWN_AGENT, path, sizeof(path))) {
+		fail(c, "make, or install onramp again",
+		     "onrampd is neither beside this program nor installed");
+		return -ENOENT;
+	}
+	log = memfd_create("onrampd-log", MFD_CLOEXEC);
+	if (log < 0 || pipe2(ready, O_CLOEXEC)) {
+		fail(c, "", "the agent cannot be started: %s", strerror(errno));
+		return -EMFILE;
+	}
+	from = ready[0];
+	pid = fork();
+	if (pid == 0)
+		become_agent(path, ready[1], log);
+	close(ready[1]);
+	if (pid < 0) {
+		fail(c, "", "the agent cannot be started: %s", strerror(errno));
+		return -EAGAIN;
+	}
+	if (!wait_ready(from)) {
+		fd = agent_connect();	/* somebody else started one at the same moment */
+		return fd >= 0 ? fd : explain_failure(c, pid, log);
+	}
+	fd = agent_connect();
+	if (fd < 0)
+		agent_absent(c, fd);
+	return fd;
+}
+
+int agent_stop(int ctl)
+{
+	struct pollfd p = { .fd = ctl, .events = POLLIN };
+	struct ctl_call call;
+	char bytes[sizeof(struct ctl_msg)];
+	int rc;
+
+	ctl_prepare(&call, CTL_SHUTDOWN);
+	call.timeout_ms = LINK_TIMEOUT_MS;
+	rc = ctl_call(ctl, &call);
+	if (rc && rc != -EPIPE && rc != -ECONNRESET)
+		return rc;
+	/* Its end of the connection closes when it exits, after it has cleaned up. */
+	for (;;) {
+		if (poll(&p, 1, EXIT_TIMEOUT_MS) == 0)
+			return -ETIMEDOUT;
+		if (p.revents && recv(ctl, bytes, sizeof(bytes), MSG_DONTWAIT) <= 0 && errno != EINTR)
+			return 0;
+	}
+}
+
+int agent_link(int ctl, uint32_t i, struct ctl_status *ret)
+{
+	struct ctl_call call;
+	int rc;
+
+	ctl_prepare(&call, CTL_STATUS);
+	call.msg.u.index = i;
+	rc = ctl_call(ctl, &call);
+	if (rc)
+		return rc;
+	*ret = call.msg.u.status;
+	ret->name[sizeof(ret->name) - 1] = 0;
+	ret->note[sizeof(ret->note) - 1] = 0;
+	tame(ret->note);
+	return 0;
+}
+
+int agent_stack(int ctl, uint32_t i, struct ctl_info *ret, int *ret_segment)
+{
+	struct ctl_call call;
+	uint32_t f;
+	int rc;
+
+	ctl_prepare(&call, CTL_STACKS);
+	call.msg.u.index = i;
+	rc = ctl_call(ctl, &call);
+	if (rc)
+		return rc;
+	*ret = call.msg.u.info;
+	ret->comm[sizeof(ret->comm) - 1] = 0;
+	tame(ret->comm);
+	*ret_segment = call.n_fds ? call.fds[0] : -1;
+	for (f = 1; f < call.n_fds; f++)
+		close(call.fds[f]);
+	return 0;
+}

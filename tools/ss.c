@@ -1,0 +1,373 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * `onramp ss`: the sockets of accelerated programs, in the columns of ss(8), and who serves
+ * each. Two sources:
+ *
+ *   segments   the agent hands out each stack's, read-only; sockets are copied slot by slot.
+ *              Their owner writes while we read, so a row may mix two moments; it may also
+ *              lie, so nothing read decides what is read next, but for the slot count, which
+ *              is bounded by the private geometry.
+ *   fd tables  name the processes that hold a socket, and the sockets that the kernel serves.
+ */
+#include "tools/tool.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <json-c/json.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/must.h"
+#include "exec/ctl.h"
+
+struct want {
+	bool tcp, udp;		/* neither: both */
+	bool listening, all;
+	bool v4, v6;		/* neither: both */
+	bool numeric, json, no_heading;
+};
+
+struct held {			/* a descriptor, as an fd table tells */
+	uint32_t stack_id, h;
+	pid_t pid;
+	int fd;
+	const char *comm;
+};
+
+struct view {
+	const struct want *w;
+	struct table text;
+	struct json_object *json;
+	struct proc_tab *tabs;
+	unsigned n_tabs, n_unseen;
+	struct held *held;	/* sorted by stack and handle */
+	size_t n_held;
+};
+
+/* In the order of enum tcp_state (core/tcp/tcp.h), in ss's words. */
+static const char *const state_words[] = {
+	"UNCONN", "LISTEN", "SYN-SENT", "SYN-RECV", "ESTAB", "FIN-WAIT-1", "FIN-WAIT-2",
+	"CLOSE-WAIT", "CLOSING", "LAST-ACK", "TIME-WAIT",
+};
+#define STATE_ESTAB 4
+
+static int by_handle(const void *a, const void *b)
+{
+	const struct held *x = a, *y = b;
+
+	if (x->stack_id != y->stack_id)
+		return x->stack_id < y->stack_id ? -1 : 1;
+	return x->h < y->h ? -1 : x->h > y->h;
+}
+
+static void load_held(struct view *v)
+{
+	size_t room = 0;
+	unsigned i, fd;
+
+	v->tabs = proc_tabs(&v->n_tabs, &v->n_unseen);
+	for (i = 0; i < v->n_tabs; i++)
+		room += v->tabs[i].n_ents;
+	v->held = calloc(room ? room : 1, sizeof(*v->held));
+	must(v->held);
+	for (i = 0; i < v->n_tabs; i++) {
+		const struct proc_tab *p = &v->tabs[i];
+
+		for (fd = 0; fd < p->n_ents; fd++) {
+			const struct fd_ent *e = &p->ents[fd];
+
+			if (e->kind == FD_TCP || e->kind == FD_LISTEN || e->kind == FD_UDP)
+				v->held[v->n_held++] = (struct held){
+					p->head->stack_id, e->h, p->pid, (int)fd, p->comm };
+		}
+	}
+	qsort(v->held, v->n_held, sizeof(*v->held), by_handle);
+}
+
+/* The first of those who hold that socket, and how many there are. */
+static const struct held *holders(const struct view *v, uint32_t stack_id, uint32_t h, size_t *ret_n)
+{
+	struct held key = { .stack_id = stack_id, .h = h };
+	const struct held *at = bsearch(&key, v->held, v->n_held, sizeof(key), by_handle);
+	const struct held *end = v->held + v->n_held;
+	size_t n = 0;
+
+	while (at && at > v->held && by_handle(at - 1, &key) == 0)
+		at--;
+	while (at && at + n < end && by_handle(at + n, &key) == 0)
+		n++;
+	*ret_n = n;
+	return at;
+}
+
+static bool wanted(const struct want *w, const struct flow_row *r)
+{
+	bool passive = strcmp(r->state, "LISTEN") == 0 || strcmp(r->state, "UNCONN") == 0;
+	bool passing = strcmp(r->state, "TIME-WAIT") == 0 || strcmp(r->state, "SYN-RECV") == 0;
+	bool is6 = r->family6 && !(ip_is4(&r->laddr) && ip_is4(&r->raddr));
+
+	if ((w->tcp || w->udp) && !(r->proto == IPPROTO_TCP ? w->tcp : w->udp))
+		return false;
+	if ((w->v4 || w->v6) && !(is6 ? w->v6 : w->v4))
+		return false;
+	return w->all || (w->listening ? passive : !passive && !passing);
+}
+
+static void show_text(struct view *v, const struct flow_row *r, const struct held *who, size_t n,
+		      const char *provider)
+{
+	char local[96], remote[96];
+	FREE char *users = NULL;
+	char *old;
+	size_t i;
+
+	addr_text(r, false, v->w->numeric, local, sizeof(local));
+	addr_text(r, true, v->w->numeric, remote, sizeof(remote));
+	for (i = 0; i < n && i < 64; i++) {
+		old = users;
+		must(asprintf(&users, "%s%s(\"%s\",pid=%d,fd=%d)", old ? old : "users:(",
+			      old ? "," : "", who[i].comm, who[i].pid, who[i].fd) > 0);
+		free(old);
+	}
+	table_cell(&v->text, "%s", r->proto == IPPROTO_TCP ? "tcp" : "udp");
+	table_cell(&v->text, "%s", r->state);
+	table_cell(&v->text, "%llu", (unsigned long long)r->recvq);
+	table_cell(&v->text, "%llu", (unsigned long long)r->sendq);
+	table_cell(&v->text, "%s", local);
+	table_cell(&v->text, "%s", remote);
+	table_cell(&v->text, "%s%s", users ? users : "-", users ? ")" : "");
+	table_cell(&v->text, "%s", provider);
+}
+
+static void show_json(struct view *v, const struct flow_row *r, const struct held *who, size_t n,
+		      const char *provider)
+{
+	struct json_object *o = json_object_new_object(), *users = json_object_new_array(), *u;
+	char local[96], remote[96];
+	size_t i;
+
+	addr_text(r, false, true, local, sizeof(local));
+	addr_text(r, true, true, remote, sizeof(remote));
+	json_object_object_add(o, "netid", json_object_new_string(r->proto == IPPROTO_TCP ? "tcp" : "udp"));
+	json_object_object_add(o, "state", json_object_new_string(r->state));
+	json_object_object_add(o, "recv_q", json_object_new_uint64(r->recvq));
+	json_object_object_add(o, "send_q", json_object_new_uint64(r->sendq));
+	json_object_object_add(o, "local", json_object_new_string(local));
+	json_object_object_add(o, "peer", json_object_new_string(remote));
+	json_object_object_add(o, "provider", json_object_new_string(provider));
+	for (i = 0; i < n; i++) {
+		u = json_object_new_object();
+		json_object_object_add(u, "comm", json_object_new_string(who[i].comm));
+		json_object_object_add(u, "pid", json_object_new_int(who[i].pid));
+		json_object_object_add(u, "fd", json_object_new_int(who[i].fd));
+		json_object_array_add(users, u);
+	}
+	json_object_object_add(o, "users", users);
+	json_object_array_add(v->json, o);
+}
+
+static void show(struct view *v, const struct flow_row *r, const struct held *who, size_t n,
+		 const char *provider)
+{
+	if (!wanted(v->w, r))
+		return;
+	if (v->json)
+		show_json(v, r, who, n, provider);
+	else
+		show_text(v, r, who, n, provider);
+}
+
+/* One socket of a segment, copied, as a row. False: nothing to show. */
+static bool sk_row(const struct sk *sk, uint32_t n_embryos, struct flow_row *ret)
+{
+	*ret = (struct flow_row){
+		.family6 = sk->flags & SK_F_FAMILY6, .v6only = sk->flags & SK_F_V6ONLY,
+		.laddr = sk->laddr, .raddr = sk->raddr, .lport = sk->lport, .rport = sk->rport,
+		.recvq = sk->rxq_bytes, .sendq = sk->txq_bytes,
+	};
+	switch (sk->kind) {
+	case SK_TCP:
+		ret->proto = IPPROTO_TCP;
+		ret->state = sk->state < n_elems(state_words) ? state_words[sk->state] : "UNKNOWN";
+		return true;
+	case SK_LISTEN:
+		ret->proto = IPPROTO_TCP;
+		ret->state = "LISTEN";
+		ret->recvq = n_embryos;	/* as for the kernel's: connections to accept */
+		return true;
+	case SK_UDP:
+		ret->proto = IPPROTO_UDP;
+		ret->state = sk->flags & SK_F_CONNECTED ? "ESTAB" : "UNCONN";
+		return true;
+	default:
+		return false;
+	}
+}
+
+static void copy_sk(const struct stack_map *map, uint32_t slot, struct sk *ret)
+{
+	memcpy(ret, map->socks + (size_t)(slot & map->sk_mask) * SK_BYTES, offsetof(struct sk, proto_area));
+}
+
+static void show_segment(struct view *v, const struct stack_map *map, uint32_t stack_id)
+{
+	uint32_t n = map->seg->used_sk, slot;
+	const struct held *who;
+	FREE uint32_t *embryos = calloc((size_t)map->sk_mask + 1, sizeof(*embryos));
+	FREE struct sk *sk = calloc(1, sizeof(*sk));
+	struct flow_row row;
+	size_t n_who;
+
+	must(embryos && sk);
+	if (n > map->sk_mask + 1)
+		n = map->sk_mask + 1;
+	for (slot = 1; slot < n; slot++) {
+		copy_sk(map, slot, sk);
+		if (sk->kind == SK_TCP && (sk->flags & SK_F_EMBRYO) && sk->state >= STATE_ESTAB)
+			embryos[sk->parent & map->sk_mask]++;
+	}
+	for (slot = 1; slot < n; slot++) {
+		copy_sk(map, slot, sk);
+		if (!sk_row(sk, embryos[slot], &row))
+			continue;
+		who = holders(v, stack_id, sk->self, &n_who);
+		show(v, &row, who, n_who, "onramp");
+	}
+}
+
+static void show_stacks(const struct cmd *c, struct view *v, int ctl)
+{
+	struct stack_map *map = calloc(1, sizeof(*map));
+	struct ctl_info info;
+	uint32_t i;
+	int seg, rc;
+
+	must(map);
+	for (i = 0; i < N_STACKS && agent_stack(ctl, i, &info, &seg) == 0; i++) {
+		if (seg < 0) {
+			fail(c, "sudo onramp ss", "stack %u (%s, pid %u) belongs to user %u: not shown",
+			     info.stack_id, info.comm, info.pid, info.uid);
+			continue;
+		}
+		rc = host_map_segment(seg, false, map);
+		if (rc == 0) {
+			show_segment(v, map, info.stack_id);
+			host_unmap(map, 0);
+		} else {
+			fail(c, "", "stack %u (%s, pid %u) cannot be read: %s", info.stack_id,
+			     info.comm, info.pid, strerror(-rc));
+		}
+		close(seg);
+	}
+	free(map);
+}
+
+/* Sockets of accelerated programs that the kernel serves after all. */
+static void show_kernel(struct view *v)
+{
+	struct flow_row row;
+	struct held who;
+	unsigned i, fd;
+
+	for (i = 0; i < v->n_tabs; i++) {
+		const struct proc_tab *p = &v->tabs[i];
+
+		for (fd = 0; fd < p->n_ents; fd++) {
+			if (p->ents[fd].kind != FD_PLAIN || ksock_find(p->pid, (int)fd, &row))
+				continue;
+			who = (struct held){ 0, 0, p->pid, (int)fd, p->comm };
+			show(v, &row, &who, 1, "kernel");
+		}
+	}
+}
+
+static int parse(const struct cmd *c, int argc, char **argv, struct want *w)
+{
+	static const struct option longs[] = {
+		{ "tcp", no_argument, NULL, 't' }, { "udp", no_argument, NULL, 'u' },
+		{ "listening", no_argument, NULL, 'l' }, { "all", no_argument, NULL, 'a' },
+		{ "numeric", no_argument, NULL, 'n' }, { "processes", no_argument, NULL, 'p' },
+		{ "ipv4", no_argument, NULL, '4' }, { "ipv6", no_argument, NULL, '6' },
+		{ "no-header", no_argument, NULL, 'H' }, { "json", no_argument, NULL, 'j' },
+		{ "help", no_argument, NULL, 'h' }, { 0 },
+	};
+	int o;
+
+	opterr = 0;
+	while ((o = getopt_long(argc, argv, ":tulanp46Hjh", longs, NULL)) != -1) {
+		switch (o) {
+		case 't': w->tcp = true; break;
+		case 'u': w->udp = true; break;
+		case 'l': w->listening = true; break;
+		case 'a': w->all = true; break;
+		case 'n': w->numeric = true; break;
+		case 'p': break;	/* always */
+		case '4': w->v4 = true; break;
+		case '6': w->v6 = true; break;
+		case 'H': w->no_heading = true; break;
+		case 'j': w->json = true; break;
+		case 'h': exit(print_help(c));
+		default: return bad_option(c, argv);
+		}
+	}
+	return optind < argc ? misused(c, "filters such as '%s' are ss's, not ours", argv[optind]) : 0;
+}
+
+static int run(const struct cmd *c, int argc, char **argv)
+{
+	static const char *const names[] = {
+		"Netid", "State", "Recv-Q", "Send-Q", "Local Address:Port", "Peer Address:Port",
+		"Process", "Provider",
+	};
+	struct want w = { 0 };
+	struct view v = { .w = &w };
+	CLOSE_FD int ctl = -1;
+	unsigned i;
+	int rc = parse(c, argc, argv, &w);
+
+	if (rc)
+		return rc;
+	ctl = agent_connect();
+	if (ctl < 0)
+		return agent_absent(c, ctl);
+	if (w.json)
+		v.json = json_object_new_array();
+	table_init(&v.text, n_elems(names), 1u << 2 | 1u << 3);
+	if (!w.no_heading)
+		table_heading(&v.text, names);
+	load_held(&v);
+	show_stacks(c, &v, ctl);
+	show_kernel(&v);
+	if (v.json)
+		rc = json_out(v.json);
+	else
+		table_print(&v.text);
+	table_free(&v.text);
+	for (i = 0; i < v.n_tabs; i++)
+		proc_tab_free(&v.tabs[i]);
+	free(v.tabs);
+	free(v.held);
+	return rc;
+}
+
+const struct cmd cmd_ss = {
+	.name = "ss",
+	.args = "[-t] [-u] [-l | -a] [-4] [-6] [-n] [-H] [--json]",
+	.summary = "Lists sockets of accelerated programs, in the columns of ss.",
+	.help =
+	"  -t, --tcp         TCP only\n"
+	"  -u, --udp         UDP only\n"
+	"  -l, --listening   listeners, instead of connections\n"
+	"  -a, --all         listeners, connections, and those that are closing\n"
+	"  -4, --ipv4        IPv4 only; -6, --ipv6 likewise\n"
+	"  -n, --numeric     ports as numbers\n"
+	"  -H, --no-header   no heading\n"
+	"      --json        for programs; addresses are numeric\n"
+	"  -h, --help\n\n"
+	"Provider says who serves the socket: `onramp`, or `kernel`: `onramp why PID` says why.\n"
+	"Stacks of other users are shown to root only.\n",
+	.run = run,
+};
