@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The application's executor: how a call gets its turn, and what is paid after it.
+ *
+ *   exec_begin   try -> spin 20 us -> mark the door, sleep on it (<= 10 ms), look again
+ *   ...          the core, as the caller wishes
+ *   exec_end     errands until there are none -> release -> door's sleeper, kicks, bells, asks
+ *
+ * Invariants
+ *  X1  Whoever slept on the door and then got it marks the door contended again before it
+ *      runs: it cannot know whether others still sleep, and one wake is paid per release.
+ *  X2  A kick is owed by the segment, not by a thread: vif_post() sets seg->kicks_owed under
+ *      the turn, and whoever takes bits off it (atomically, no turn needed) must kick.
+ *      Killed in between, or deferred and never paid: the surrogate sees frames that stay
+ *      on the tx ring and kicks.
+ *  X3  What is paid after the release was copied out of the segment before it.
+ *
+ * Death. A holder that died inside its turn is the surrogate's business. Only when a second
+ * has passed and the door still bears the same dead thread do we bury it ourselves: then
+ * there is no surrogate, and waiting longer would be for ever.
+ */
+#include "exec/exec.h"
+
+#include <errno.h>
+
+#include "core/net/net.h"
+#include "core/stack/stack.h"
+#include "core/vif/vif.h"
+#include "exec/bury.h"
+#include "exec/ctl.h"
+#include "host/sys.h"
+
+#define SPIN_NS		(20 * NS_PER_US)	/* twice a long turn: a burst of 64 packets */
+#define SLEEP_NS	(10 * NS_PER_MS)	/* on the door; bounds a lost wake-up */
+#define BURY_APP_NS	(1 * NS_PER_S)
+#define BURY_SURROGATE_NS (5 * NS_PER_S)	/* its ids may be another pid namespace's: be slow */
+#define ERRAND_ROUNDS	8		/* with the whole budget; further rounds are short */
+#define SHORT_BUDGET	16
+
+static inline void cpu_relax(void)
+{
+#if defined(__x86_64__)
+	__builtin_ia32_pause();
+#else
+	__asm__ __volatile__("yield");
+#endif
+}
+
+/* ---- begin ------------------------------------------------------------------------------------ */
+
+static bool try_now(struct exec *x, struct turn *t)
+{
+	return turn_try(t, &x->map, x->who, host_tid(), x->proc, host_now(), 0);
+}
+
+static bool spin_for_turn(struct exec *x, struct turn *t, uint64_t until)
+{
+	do {
+		for (int i = 0; i < 16; i++) {
+			if (!turn_holder(&x->map))
+				break;
+			cpu_relax();
+		}
+		if (!turn_holder(&x->map) && try_now(x, t))
+			return true;
+	} while (host_now() < until);
+	return false;
+}
+
+/* A door that does not change hands while we wait. */
+struct vigil {
+	uint64_t door;
+	uint32_t n_turns;
+	uint64_t since;
+};
+
+static uint64_t door_identity(uint64_t door)
+{
+	return door & ~(DOOR_ERRANDS | DOOR_CONTENDED);
+}
+
+/* True when the holder has been dead for long enough and its turn is now ours. */
+static bool keep_vigil(struct exec *x, struct turn *t, struct vigil *v, uint64_t door)
+{
+	/* relaxed: a hint that turns go by; the adoption itself is a compare-and-swap */
+	uint32_t n_turns = __atomic_load_n(&x->map.seg->n_turns, __ATOMIC_RELAXED);
+	uint32_t tid = (uint32_t)(door >> DOOR_TID_SHIFT);
+	uint32_t who = (uint32_t)(door >> DOOR_WHO_SHIFT) & 0xff;
+	uint64_t now = host_now();
+
+	if (door_identity(door) != v->door || n_turns != v->n_turns) {
+		*v = (struct vigil){ door_identity(door), n_turns, now };
+		return false;
+	}
+	if (now - v->since < (who == EXEC_SURROGATE ? BURY_SURROGATE_NS : BURY_APP_NS))
+		return false;
+	if (host_tid_alive(tid)) {
+		v->since = now;		/* stopped, or swapped out: its turn stays its own */
+		return false;
+	}
+	if (!turn_adopt(t, &x->map, x->who, host_tid(), now, tid))
+		return false;
+	t->proc = x->proc;
+	bury_holder(t);
+	return true;
+}
+
+static cold_fn void begin_slowly(struct exec *x, struct turn *t)
+{
+	struct vigil v = { 0 };
+	uint64_t door;
+
+	if (spin_for_turn(x, t, host_now() + SPIN_NS))
+		return;
+	for (;;) {
+		if (turn_contend(&x->map, &door)) {
+			if (keep_vigil(x, t, &v, door))
+				return;
+			host_door_wait(&x->map, door, SLEEP_NS);
+		}
+		if (try_now(x, t))
+			break;
+	}
+	/* X1 */
+	(void)!turn_contend(&x->map, &door);
+}
+
+void exec_begin(struct exec *x, struct turn *t)
+{
+	if (unlikely(!try_now(x, t)))
+		begin_slowly(x, t);
+}
+
+/* ---- a round, and errands ----------------------------------------------------------------------- */
+
+static bool tick_is_due(const struct turn *t)
+{
+	/* relaxed: we hold the turn, and only its holder writes this */
+	return __atomic_load_n(&t->map->seg->deadline, __ATOMIC_RELAXED) <= t->now;
+}
+
+uint32_t exec_round(struct exec *x, struct turn *t)
+{
+	uint32_t n = 0;
+
+	(void)x;
+	if (vif_rx_pending(t->map))
+		n = net_rx(t);
+	if (unlikely(tick_is_due(t)))
+		net_tick(t);
+	net_tx(t);
+	return n;
+}
+
+static void run_errands(struct exec *x, struct turn *t, uint64_t errands)
+{
+	if (errands & DOOR_ERRAND_REAP)
+		bury_processes(t);
+	if (errands & DOOR_ERRAND_TICK)
+		net_tick(t);
+	if (errands & (DOOR_ERRAND_RX | DOOR_ERRAND_TICK))
+		(void)exec_round(x, t);
+}
+
+/* ---- end ---------------------------------------------------------------------------------------- */
+
+#define N_ASKS n_elems(((struct segment *)0)->neigh_asks)
+
+struct asks {
+	uint32_t n;
+	struct ctl_neigh of[N_ASKS];
+};
+
+/* In the turn: what the core wants resolved, each entry once. */
+static cold_fn void collect_asks(struct turn *t, struct asks *a)
+{
+	struct segment *seg = t->map->seg;
+
+	for (size_t i = 0; i < N_ASKS; i++) {
+		uint32_t vi = seg->neigh_asks[i].vi % N_VIS;
+
+		if (seg->neigh_asks[i].asked || ip_is_any(&seg->neigh_asks[i].addr))
+			continue;
+		seg->neigh_asks[i].asked = 1;
+		a->of[a->n].addr = seg->neigh_asks[i].addr;
+		a->of[a->n].ifindex = t->map->vi[vi].ifindex;
+		a->of[a->n++].pad = 0;
+	}
+	t->asks = 0;
+}
+
+static cold_fn int tell_asks(struct exec *x, const struct asks *a)
+{
+	struct ctl_msg msg;
+	int err, worst = 0;
+
+	if (x->ctl_fd < 0)
+		return -ENOTCONN;
+	for (uint32_t i = 0; i < a->n; i++) {
+		memset(&msg, 0, sizeof(msg));
+		msg.op = CTL_NEIGH_ASK;
+		msg.u.neigh = a->of[i];
+		/* Not sent: the core asks again in a while, as it does when a reply is lost. */
+		err = ctl_tell(x->ctl_fd, &msg);
+		if (err)
+			worst = err;
+	}
+	return worst;
+}
+
+/* Releases; on return the turn is over. True: a sleeper on the door must be woken. */
+static bool release(struct exec *x, struct turn *t, struct asks *a)
+{
+	bool contended = false;
+	uint64_t errands;
+
+	for (uint32_t round = 0;; round++) {
+		if (unlikely(t->asks))
+			collect_asks(t, a);
+		errands = turn_end(t, &contended);
+		if (likely(!errands))
+			return contended;
+		/* T1: no release while there are errands. New ones come slower than short
+		 * rounds run, so this ends. */
+		t->budget = round < ERRAND_ROUNDS ? TURN_BUDGET : SHORT_BUDGET;
+		run_errands(x, t, errands);
+	}
+}
+
+void exec_end(struct exec *x, struct turn *t, bool defer_kick)
+{
+	struct asks a = { .n = 0 };
+
+	if (unlikely(release(x, t, &a)))
+		host_door_wake(&x->map);
+	if (!defer_kick)
+		exec_flush(x);
+	if (t->wakes)
+		host_ring(&x->map, &x->fds, t->wakes);
+	if (unlikely(a.n))
+		(void)tell_asks(x, &a);
+}
+
+void exec_flush(struct exec *x)
+{
+	/* relaxed: our own posts are in our program order; others pay for theirs */
+	uint32_t bells = __atomic_load_n(&x->map.seg->kicks_owed, __ATOMIC_RELAXED);
+	uint32_t again = __atomic_load_n(&x->unkicked, __ATOMIC_RELAXED);
+
+	if (likely(!(bells | again)))
+		return;
+	if (bells)
+		/* acq: pairs with the release of the turn in which vif_post() set it */
+		bells = __atomic_exchange_n(&x->map.seg->kicks_owed, 0, __ATOMIC_ACQUIRE);
+	if (unlikely(again))
+		/* relaxed: who takes a bit off kicks, and the device orders the rest */
+		bells |= __atomic_exchange_n(&x->unkicked, 0, __ATOMIC_RELAXED);
+	again = host_kick_all(&x->map, &x->fds, bells);
+	if (unlikely(again))
+		/* relaxed: as above */
+		__atomic_or_fetch(&x->unkicked, again, __ATOMIC_RELAXED);
+}
+
+int exec_ask_neighbours(struct exec *x)
+{
+	struct asks a = { .n = 0 };
+	struct turn t;
+
+	exec_begin(x, &t);
+	collect_asks(&t, &a);
+	exec_end(x, &t, false);
+	return tell_asks(x, &a);
+}

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The dead: processes whose references must be dropped, and a holder that died in its turn.
+ * Private to exec/.
+ */
+#ifndef EXEC_BURY_H
+#define EXEC_BURY_H
+
+#include "exec/exec.h"
+
+/* Drops all references of processes marked PROC_DEAD (errand REAP). */
+void bury_processes(struct turn *t);
+
+/* In a turn just adopted from a dead holder: checks the stack, and if it does not stand, gives
+ * every socket a reset and wakes everybody; seg->condemned is then set. */
+void bury_holder(struct turn *t);
+
+/* Every socket of a condemned stack says ECONNRESET; every sleeper is woken. Walks no list. */
+void bury_stack(struct turn *t);
+
+#endif

@@ -1,0 +1,374 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The control client: fixed-size requests and replies with descriptors beside them.
+ *
+ * Nothing is believed that the kernel did not say: the listener's credentials are asked of
+ * the kernel, a reply is of exactly one size, echoes op and cookie, and whatever came with a
+ * reply that is not ours is closed. All waits are in one function, wait_for(), against one
+ * deadline a call.
+ */
+#include "exec/ctl.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <sys/un.h>
+
+#include "core/stack/stack.h"
+#include "host/sys.h"
+#include "layout_hash.h"
+
+/* Waits for `events`, or for the deadline. A signal does not shorten it. */
+static int wait_for(int fd, short events, uint64_t until)
+{
+	for (;;) {
+		uint64_t now = host_now(), left = until > now ? until - now : 0;
+		struct timespec to = { (time_t)(left / NS_PER_S), (long)(left % NS_PER_S) };
+		struct pollfd p = { .fd = fd, .events = events };
+		int n = sys_ppoll(&p, 1, &to, NULL);
+
+		if (n > 0)
+			return 0;
+		if (n == 0)
+			return -ETIMEDOUT;
+		if (n != -EINTR)
+			return n;
+	}
+}
+
+static uint64_t deadline_of(uint32_t timeout_ms)
+{
+	return host_now() + (timeout_ms ? timeout_ms : CTL_TIMEOUT_MS) * NS_PER_MS;
+}
+
+/* ---- connecting ----------------------------------------------------------------------------- */
+
+static int peer_is_trusted(int fd)
+{
+	struct ucred cred;
+	socklen_t n = sizeof(cred);
+	int err = sys_getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &n);
+
+	if (err)
+		return err;
+	return cred.uid == 0 || cred.uid == sys_getuid() ? 0 : -EPERM;
+}
+
+int ctl_connect(int *ret_fd)
+{
+	struct sockaddr_un sun = { .sun_family = AF_UNIX };
+	socklen_t n = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + sizeof(CTL_NAME));
+	uint64_t until = deadline_of(0);
+	int fd, err;
+
+	/* Abstract: a zero byte, then the name, which has no terminator. */
+	memcpy(sun.sun_path + 1, CTL_NAME, sizeof(CTL_NAME) - 1);
+	fd = sys_socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return fd;
+	for (;;) {
+		err = sys_connect(fd, &sun, n);
+		/* A full backlog is the only reason for -EAGAIN; the agent will come to it. */
+		if (err != -EAGAIN && err != -EINTR)
+			break;
+		if (host_now() >= until) {
+			err = -ETIMEDOUT;
+			break;
+		}
+		(void)sys_ppoll(NULL, 0, &(struct timespec){ 0, 1000000 }, NULL);
+	}
+	if (!err)
+		err = peer_is_trusted(fd);
+	if (err) {
+		(void)sys_close(fd);
+		return err;
+	}
+	*ret_fd = fd;
+	return 0;
+}
+
+int ctl_hello(int fd, uint32_t timeout_ms)
+{
+	struct ctl_call c;
+	int err;
+
+	ctl_prepare(&c, CTL_HELLO);
+	c.timeout_ms = timeout_ms;
+	err = ctl_call(fd, &c);
+	if (err)
+		return err;
+	return c.msg.layout_hash == ONRAMP_LAYOUT_HASH ? 0 : -EPROTO;
+}
+
+/* ---- one message out -------------------------------------------------------------------------- */
+
+void ctl_prepare(struct ctl_call *c, enum ctl_op op)
+{
+	memset(c, 0, sizeof(*c));
+	c->msg.op = op;
+	c->send_fd = -1;
+}
+
+union one_fd {
+	struct cmsghdr head;
+	uint8_t bytes[CMSG_SPACE(sizeof(int))];
+};
+
+static int send_one(int sock, const struct ctl_msg *msg, int send_fd)
+{
+	struct iovec iov = { (void *)(uintptr_t)msg, sizeof(*msg) };
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
+	union one_fd ctl = { 0 };
+	ssize_t n;
+
+	if (send_fd >= 0) {
+		m.msg_control = &ctl;
+		m.msg_controllen = sizeof(ctl.bytes);
+		ctl.head.cmsg_level = SOL_SOCKET;
+		ctl.head.cmsg_type = SCM_RIGHTS;
+		ctl.head.cmsg_len = CMSG_LEN(sizeof(int));
+		memcpy(CMSG_DATA(&ctl.head), &send_fd, sizeof(send_fd));
+	}
+	n = sys_sendmsg(sock, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
+	if (n < 0)
+		return (int)n;
+	return n == sizeof(*msg) ? 0 : -EPROTO;
+}
+
+int ctl_tell(int fd, struct ctl_msg *msg)
+{
+	msg->version = CTL_VERSION;
+	msg->layout_hash = ONRAMP_LAYOUT_HASH;
+	return send_one(fd, msg, -1);
+}
+
+/* ---- one message in ----------------------------------------------------------------------------- */
+
+static void close_all(const int *fds, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++)
+		(void)sys_close(fds[i]);
+}
+
+struct reply {
+	struct ctl_msg msg;
+	uint32_t n_fds;
+	int	 fds[CTL_MAX_FDS];
+};
+
+static void take_fds(struct msghdr *m, struct reply *r)
+{
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR(m, c)) {
+		size_t n = c->cmsg_len < CMSG_LEN(0) ? 0 : (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+
+		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+			continue;
+		for (size_t i = 0; i < n; i++) {
+			int fd;
+
+			memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof(fd));
+			if (r->n_fds < CTL_MAX_FDS)
+				r->fds[r->n_fds++] = fd;
+			else
+				(void)sys_close(fd);
+		}
+	}
+}
+
+/* 0: a message of the right shape. -EAGAIN: none now. -EPIPE: the agent has hung up. */
+static int receive_one(int sock, struct reply *r)
+{
+	union {
+		struct cmsghdr head;
+		uint8_t bytes[CMSG_SPACE(sizeof(int) * CTL_MAX_FDS)];
+	} ctl;
+	struct iovec iov = { &r->msg, sizeof(r->msg) };
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1,
+			    .msg_control = &ctl, .msg_controllen = sizeof(ctl.bytes) };
+	ssize_t n = sys_recvmsg(sock, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+
+	r->n_fds = 0;
+	if (n < 0)
+		return n == -ECONNRESET ? -EPIPE : (int)n;
+	take_fds(&m, r);
+	if (n == 0)
+		return -EPIPE;
+	if (n != sizeof(r->msg) || (m.msg_flags & (MSG_TRUNC | MSG_CTRUNC))) {
+		close_all(r->fds, r->n_fds);
+		return -EPROTO;
+	}
+	return 0;
+}
+
+static uint32_t next_cookie(void)
+{
+	static uint32_t last;
+
+	/* relaxed: only that no two calls of a process get the same */
+	return __atomic_add_fetch(&last, 1, __ATOMIC_RELAXED);
+}
+
+int ctl_call(int fd, struct ctl_call *c)
+{
+	uint64_t until = deadline_of(c->timeout_ms);
+	uint32_t op = c->msg.op, cookie = next_cookie();
+	struct reply r;
+	int err;
+
+	c->msg.version = CTL_VERSION;
+	c->msg.layout_hash = ONRAMP_LAYOUT_HASH;
+	c->msg.cookie = cookie;
+	c->n_fds = 0;
+	while ((err = send_one(fd, &c->msg, c->send_fd)) != 0) {
+		if (err != -EAGAIN && err != -EINTR)
+			return err;
+		err = wait_for(fd, POLLOUT, until);
+		if (err)
+			return err;
+	}
+	for (;;) {
+		err = receive_one(fd, &r);
+		if (!err && r.msg.op == op && r.msg.cookie == cookie)
+			break;
+		if (!err) {	/* the late reply to a call that gave up */
+			close_all(r.fds, r.n_fds);
+			continue;
+		}
+		if (err != -EAGAIN && err != -EINTR)
+			return err;
+		err = wait_for(fd, POLLIN, until);
+		if (err)
+			return err;
+	}
+	c->msg = r.msg;
+	c->n_fds = r.n_fds;
+	memcpy(c->fds, r.fds, sizeof(c->fds[0]) * r.n_fds);
+	/* Not to be trusted to be an errno: tools print it. */
+	return r.msg.err > 0 || r.msg.err < -4095 ? -EPROTO : r.msg.err;
+}
+
+int ctl_once(struct ctl_call *c)
+{
+	int fd, err = ctl_connect(&fd);
+
+	if (err)
+		return err;
+	err = ctl_hello(fd, c->timeout_ms);
+	if (!err)
+		err = ctl_call(fd, c);
+	(void)sys_close(fd);
+	return err;
+}
+
+/* ---- on behalf of a stack ------------------------------------------------------------------------- */
+
+#define LOCK_FREE	0
+#define LOCK_HELD	1
+#define LOCK_WAITED	2	/* held, and somebody sleeps on it */
+
+/* A bounded mutex: a signal handler that comes back in here on the thread that holds it must
+ * get an error, not a deadlock. */
+static int ctl_lock(struct exec *x, uint64_t until)
+{
+	uint32_t seen = LOCK_FREE;
+
+	/* acq: pairs with rel in ctl_unlock() */
+	if (__atomic_compare_exchange_n(&x->ctl_lock, &seen, LOCK_HELD, false, __ATOMIC_ACQUIRE,
+					__ATOMIC_RELAXED))
+		return 0;
+	/* acq: pairs with rel in ctl_unlock() */
+	while (__atomic_exchange_n(&x->ctl_lock, LOCK_WAITED, __ATOMIC_ACQUIRE) != LOCK_FREE) {
+		uint64_t now = host_now(), left = until > now ? until - now : 0;
+		struct timespec to = { (time_t)(left / NS_PER_S), (long)(left % NS_PER_S) };
+
+		if (!left)
+			return -ETIMEDOUT;
+		(void)sys_futex(&x->ctl_lock, FUTEX_WAIT_PRIVATE, LOCK_WAITED, &to);
+	}
+	return 0;
+}
+
+static void ctl_unlock(struct exec *x)
+{
+	/* rel: pairs with acq in ctl_lock() */
+	if (__atomic_exchange_n(&x->ctl_lock, LOCK_FREE, __ATOMIC_RELEASE) == LOCK_WAITED)
+		(void)sys_futex(&x->ctl_lock, FUTEX_WAKE_PRIVATE, 1, NULL);
+}
+
+int exec_call(struct exec *x, struct ctl_call *c)
+{
+	int err;
+
+	if (x->ctl_fd < 0)
+		return -ENOTCONN;
+	err = ctl_lock(x, deadline_of(c->timeout_ms));
+	if (err)
+		return err;
+	err = ctl_call(x->ctl_fd, c);
+	ctl_unlock(x);
+	return err;
+}
+
+static int plain_call(struct exec *x, struct ctl_call *c)
+{
+	int err = exec_call(x, c);
+
+	close_all(c->fds, c->n_fds);
+	return err;
+}
+
+int exec_lease_add(struct exec *x, const struct ctl_lease *l, int bound_fd)
+{
+	struct ctl_call c;
+
+	ctl_prepare(&c, CTL_LEASE_ADD);
+	c.msg.u.lease = *l;
+	c.send_fd = bound_fd;
+	return plain_call(x, &c);
+}
+
+int exec_lease_del(struct exec *x, const struct ctl_lease *l)
+{
+	struct ctl_call c;
+
+	ctl_prepare(&c, CTL_LEASE_DEL);
+	c.msg.u.lease = *l;
+	return plain_call(x, &c);
+}
+
+int exec_flow_add(struct exec *x, const struct ctl_flow *f)
+{
+	struct ctl_call c;
+
+	ctl_prepare(&c, CTL_FLOW_ADD);
+	c.msg.u.flow = *f;
+	return plain_call(x, &c);
+}
+
+int exec_flow_del(struct exec *x, const struct ctl_flow *f)
+{
+	struct ctl_call c;
+
+	ctl_prepare(&c, CTL_FLOW_DEL);
+	c.msg.u.flow = *f;
+	return plain_call(x, &c);
+}
+
+int exec_get_ports(struct exec *x)
+{
+	struct ctl_call c;
+	struct turn t;
+	int err;
+
+	ctl_prepare(&c, CTL_PORTS_GET);
+	err = plain_call(x, &c);
+	if (err)
+		return err;
+	if (c.msg.u.ports.count != PORT_BLOCK || c.msg.u.ports.base % PORT_BLOCK ||
+	    !c.msg.u.ports.base)
+		return -EPROTO;
+	exec_begin(x, &t);
+	err = port_block_add(&t, c.msg.u.ports.base);
+	exec_end(x, &t, false);
+	return err;
+}
