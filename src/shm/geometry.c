@@ -8,6 +8,8 @@
  *      behind the header, and end within `bytes`, which is at most the file.
  *  G3  Counts are powers of two from 2 to the maximum of base/limits.h, so a mask is a size
  *      less one, and sums of products stay far below 2^64.
+ *  G4  A page follows packet memory: a strong reader whose tenant changes a frame's `off`
+ *      between its two looks reads at most that far.
  */
 #include "shm/shm.h"
 
@@ -51,7 +53,7 @@ void geometry_lay_out(struct geometry *g)
 		*off[i] = at;
 		at += p[i].count * p[i].each;
 	}
-	g->bytes = align_up(at, FRAME_BYTES);
+	g->bytes = align_up(at, FRAME_BYTES) + FRAME_BYTES;
 }
 
 void geometry_standard(struct geometry *ret)
@@ -83,5 +85,5 @@ int geometry_check(const struct geometry *g, uint64_t file_bytes)
 		if (end > g->bytes)
 			return -EINVAL;
 	}
-	return 0;
+	return end + FRAME_BYTES > g->bytes ? -EINVAL : 0;
 }

@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Two hash tables of sockets, keyed by the segment's secret so that a peer cannot aim at one
+ * bucket. Buckets hold slots; sockets of a bucket are linked by hash_next, so a socket is in
+ * one table at most.
+ *
+ *  H1  SK_F_HASHED: in the flow table, in the bucket of its present 5-tuple. SK_F_BOUND: in
+ *      the listen table, in the bucket of its present (proto, lport). The owner takes it out
+ *      before it changes any of these fields, and puts it back.
+ *  H2  No two sockets of a table have the same key (listen table: same address included).
+ */
+#include <errno.h>
+
+#include "core/stack/links.h"
+
+#define SALT_FLOW	0x666c6f77
+#define SALT_LISTEN	0x6c697374
+
+struct flow_key {
+	struct ipaddr laddr, raddr;
+	uint32_t ports;
+	uint32_t proto;
+};
+static_assert(sizeof(struct flow_key) == 40, "no padding to hash");
+
+static uint32_t flow_bucket(const struct turn *t, uint8_t proto, const struct ipaddr *laddr,
+			    uint16_t lport, const struct ipaddr *raddr, uint16_t rport)
+{
+	struct flow_key k = { *laddr, *raddr, (uint32_t)lport << 16 | rport, proto };
+
+	return stack_hash(t, &k, sizeof(k), SALT_FLOW) & t->map->flow_mask;
+}
+
+uint32_t flow_bucket_of(const struct turn *t, const struct sk *sk)
+{
+	return flow_bucket(t, sk->proto, &sk->laddr, sk->lport, &sk->raddr, sk->rport);
+}
+
+struct sk *flow_find(struct turn *t, uint8_t proto, const struct ipaddr *laddr, uint16_t lport,
+		     const struct ipaddr *raddr, uint16_t rport)
+{
+	uint32_t slot = t->map->flow[flow_bucket(t, proto, laddr, lport, raddr, rport)];
+
+	for (uint32_t left = t->map->sk_mask; slot &= t->map->sk_mask; left--) {
+		struct sk *sk = sk_slot(t, slot);
+
+		if (sk->rport == rport && sk->lport == lport && sk->proto == proto &&
+		    ip_eq(&sk->raddr, raddr) && ip_eq(&sk->laddr, laddr) && sk->flags & SK_F_HASHED)
+			return sk;
+		if (unlikely(!left)) {
+			never(t, WHY_FLOW_TABLE);
+			return NULL;
+		}
+		slot = sk->hash_next;
+	}
+	return NULL;
+}
+
+int flow_insert(struct turn *t, struct sk *sk)
+{
+	uint32_t *head = &t->map->flow[flow_bucket_of(t, sk)];
+
+	must(sk->kind != SK_FREE && !(sk->flags & (SK_F_HASHED | SK_F_BOUND)));
+	if (flow_find(t, sk->proto, &sk->laddr, sk->lport, &sk->raddr, sk->rport))
+		return -EADDRINUSE;
+	sk->hash_next = *head;
+	*head = sk_slot_of(t, sk);
+	sk->flags |= SK_F_HASHED;
+	return 0;
+}
+
+/* Unlinks a socket from a bucket's chain. */
+static void chain_cut(struct turn *t, uint32_t *at, struct sk *sk)
+{
+	uint32_t slot = sk_slot_of(t, sk);
+
+	for (uint32_t left = t->map->sk_mask; *at && left; left--) {
+		if ((*at & t->map->sk_mask) == slot) {
+			*at = sk->hash_next;
+			sk->hash_next = 0;
+			return;
+		}
+		at = &sk_slot(t, *at)->hash_next;
+	}
+	never(t, WHY_FLOW_TABLE);
+}
+
+void flow_remove(struct turn *t, struct sk *sk)
+{
+	if (!(sk->flags & SK_F_HASHED))
+		return;
+	chain_cut(t, &t->map->flow[flow_bucket_of(t, sk)], sk);
+	sk->flags &= ~SK_F_HASHED;
+}
+
+/* ---- listeners and unconnected UDP ---------------------------------------------------------- */
+
+static uint32_t listen_bucket(const struct turn *t, uint8_t proto, uint16_t lport)
+{
+	uint32_t k = (uint32_t)proto << 16 | lport;
+
+	return stack_hash(t, &k, sizeof(k), SALT_LISTEN) & t->map->listen_mask;
+}
+
+uint32_t listen_bucket_of(const struct turn *t, const struct sk *sk)
+{
+	return listen_bucket(t, sk->proto, sk->lport);
+}
+
+/* How well a bound socket suits a destination: 0 not at all, 3 its very address. */
+static unsigned listen_score(const struct sk *sk, const struct ipaddr *laddr)
+{
+	if (ip_eq(&sk->laddr, laddr))
+		return 3;
+	if (!ip_is_any(&sk->laddr))
+		return 0;
+	if (ip_is4(&sk->laddr) == ip_is4(laddr))
+		return 2;
+	/* :: takes IPv4 too unless told otherwise; 0.0.0.0 never takes IPv6. */
+	return ip_is4(laddr) && !(sk->flags & SK_F_V6ONLY) ? 1 : 0;
+}
+
+struct sk *listen_find(struct turn *t, uint8_t proto, const struct ipaddr *laddr, uint16_t lport)
+{
+	uint32_t slot = t->map->listen[listen_bucket(t, proto, lport)];
+	struct sk *best = NULL;
+	unsigned best_score = 0;
+
+	for (uint32_t left = t->map->sk_mask; slot &= t->map->sk_mask; left--) {
+		struct sk *sk = sk_slot(t, slot);
+
+		if (sk->lport == lport && sk->proto == proto && sk->flags & SK_F_BOUND) {
+			unsigned score = listen_score(sk, laddr);
+
+			if (score > best_score) {
+				best = sk;
+				best_score = score;
+			}
+		}
+		if (unlikely(!left)) {
+			never(t, WHY_FLOW_TABLE);
+			return NULL;
+		}
+		slot = sk->hash_next;
+	}
+	return best;
+}
+
+/* Is any socket bound to that port, whatever its address? */
+bool listen_has_port(struct turn *t, uint8_t proto, uint16_t lport)
+{
+	uint32_t slot = t->map->listen[listen_bucket(t, proto, lport)];
+
+	for (uint32_t left = t->map->sk_mask; (slot &= t->map->sk_mask) && left; left--) {
+		struct sk *sk = sk_slot(t, slot);
+
+		if (sk->lport == lport && sk->proto == proto)
+			return true;
+		slot = sk->hash_next;
+	}
+	return false;
+}
+
+int listen_insert(struct turn *t, struct sk *sk)
+{
+	uint32_t *head = &t->map->listen[listen_bucket_of(t, sk)];
+	struct sk *other = listen_find(t, sk->proto, &sk->laddr, sk->lport);
+
+	must(sk->kind != SK_FREE && !(sk->flags & (SK_F_HASHED | SK_F_BOUND)));
+	if (other && ip_eq(&other->laddr, &sk->laddr))
+		return -EADDRINUSE;
+	sk->hash_next = *head;
+	*head = sk_slot_of(t, sk);
+	sk->flags |= SK_F_BOUND;
+	return 0;
+}
+
+void listen_remove(struct turn *t, struct sk *sk)
+{
+	if (!(sk->flags & SK_F_BOUND))
+		return;
+	chain_cut(t, &t->map->listen[listen_bucket_of(t, sk)], sk);
+	sk->flags &= ~SK_F_BOUND;
+}
