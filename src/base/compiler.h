@@ -13,7 +13,8 @@
 #define target_isa(isa)	__attribute__((target(isa)))
 #define unused_arg	__attribute__((unused))
 #define exported	__attribute__((visibility("default")))
-#define on_leaving(f) __attribute__((cleanup(f)))	/* f(&var) when var goes out of scope */
+/* f(&var) when var goes out of scope. */
+#define on_leaving(f)	__attribute__((cleanup(f)))
 #define thread_fast	__thread __attribute__((tls_model("initial-exec")))	/* no call to reach it: preloaded at start */
 #define symbol_name(s)	__asm__(s)	/* the linker's name of a function, whatever C calls it */
 #define packed_wire	__attribute__((packed))
