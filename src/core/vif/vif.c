@@ -81,6 +81,16 @@ bool vif_rx_pending(const struct stack_map *map)
 	return false;
 }
 
+static inline void owe_bell(struct turn *t, uint32_t vi)
+{
+	struct segment *seg = t->map->seg;
+
+	t->bells |= 1u << vi;
+	if (!seg->kicks_owed)
+		poke64(&seg->kicks_since, t->now);
+	poke32(&seg->kicks_owed, seg->kicks_owed | 1u << vi);
+}
+
 /* ---- receiving ------------------------------------------------------------------------------ */
 
 /* The slot of a frame that may come back from the fill ring (V1), or 0. */
@@ -229,7 +239,7 @@ void vif_refill(struct turn *t, uint32_t vi)
 	release32(fill->producer, prod + n);
 	/* A device that went to sleep for want of frames: the bell is how it hears of these. */
 	if (peek32(fill->flags) & VIF_NEED_WAKEUP)
-		t->bells |= 1u << vi;
+		owe_bell(t, vi);
 }
 
 /* ---- sending ---------------------------------------------------------------------------------- */
@@ -316,16 +326,6 @@ static bool may_post(struct turn *t, struct pkt *head, uint32_t *ret_frags)
 	}
 	*ret_frags = n;
 	return true;
-}
-
-static inline void owe_bell(struct turn *t, uint32_t vi)
-{
-	struct segment *seg = t->map->seg;
-
-	t->bells |= 1u << vi;
-	if (!seg->kicks_owed)
-		poke64(&seg->kicks_since, t->now);
-	poke32(&seg->kicks_owed, seg->kicks_owed | 1u << vi);
 }
 
 int vif_post(struct turn *t, uint32_t vi, pkt_h h)
