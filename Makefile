@@ -7,6 +7,8 @@ O	?= build
 CC	:= $(if $(filter default,$(origin CC)),gcc,$(CC))
 OPT	?= -O2
 CLANG	?= clang
+PREFIX	?= /usr/local
+I	 = $(DESTDIR)$(PREFIX)
 BPFTOOL	?= $(firstword $(wildcard /usr/sbin/bpftool /sbin/bpftool) bpftool)
 
 WARN	 = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wundef -Wvla -Werror \
@@ -80,7 +82,7 @@ $(O)/lib/libonramp.so: $(call obj,$(lib_src)) $(O)/libhost.a $(O)/libcore.a src/
 
 $(O)/bin/onramp: $(call obj,$(tool_src)) $(O)/libhost.a $(O)/libcore.a
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) -o $@ $^ -ljson-c -linih -lncursesw
+	$(CC) $(LDFLAGS) -o $@ $^ -ljson-c -linih
 $(O)/bin/onrampd: $(call obj,$(agent_src)) $(O)/libhost.a $(O)/libcore.a
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ -lxdp -lbpf -lmnl -lseccomp
@@ -91,7 +93,7 @@ $(O)/bin/onramp-sim: $(O)/o/sim/main.o $(O)/libsim.a $(O)/libcore.a
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ -lpcap
 
-$(O)/test/unit/% $(O)/test/state/%: private LIBS = -lcmocka -lpcap -lpthread
+$(O)/test/unit/% $(O)/test/state/%: private LIBS = -lcmocka -lpcap -linih -lpthread
 $(units): $(O)/test/%: $(O)/o/test/%.o $(O)/libsim.a $(O)/libhost.a $(O)/libcore.a
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
@@ -122,9 +124,16 @@ demo: deps
 bench: deps
 	$(MAKE) all apps
 	test/bench/bench
+install: all
+	install -d $(I)/bin $(I)/sbin $(I)/lib/onramp $(I)/libexec/onramp $(addprefix $(I)/share/man/man,1 5 7 8)
+	install $(O)/bin/onramp $(I)/bin
+	install $(O)/bin/onrampd $(I)/sbin
+	install $(O)/bin/onramp-surrogate $(I)/libexec/onramp
+	install -m 644 $(O)/lib/libonramp.so $(I)/lib/onramp
+	for p in docs/man/*.[1578]; do install -m 644 $$p $(I)/share/man/man$${p##*.}; done
 clean:
 	rm -rf $(O)
 
-.PHONY: all core apps units fuzzers deps check test demo bench clean
+.PHONY: all core apps units fuzzers deps check test demo bench clean install
 .SECONDARY:
 -include $(shell find $(O)/o -name '*.d' 2>/dev/null)
