@@ -7,8 +7,9 @@
  *   exec_end     errands until there are none -> release -> door's sleeper, kicks, bells, asks
  *
  * Invariants
- *  X1  Whoever slept on the door and then got it marks the door contended again before it
- *      runs: it cannot know whether others still sleep, and one wake is paid per release.
+ *  X1  Whoever releases a contended door wakes all who sleep on it; who must sleep again
+ *      marks the door again first (turn.c D3). The time limit of the sleep is for the case
+ *      that the releaser dies between the two.
  *  X2  A kick is owed by the segment, not by a thread: vif_post() sets seg->kicks_owed under
  *      the turn, and whoever takes bits off it (atomically, no turn needed) must kick.
  *      Killed in between, or deferred and never paid: the surrogate sees frames that stay
@@ -23,6 +24,7 @@
 
 #include <errno.h>
 
+#include "base/atomic.h"
 #include "core/net/net.h"
 #include "core/stack/stack.h"
 #include "core/vif/vif.h"
@@ -82,8 +84,7 @@ static uint64_t door_identity(uint64_t door)
 /* True when the holder has been dead for long enough and its turn is now ours. */
 static bool keep_vigil(struct exec *x, struct turn *t, struct vigil *v, uint64_t door)
 {
-	/* relaxed: a hint that turns go by; the adoption itself is a compare-and-swap */
-	uint32_t n_turns = __atomic_load_n(&x->map.seg->n_turns, __ATOMIC_RELAXED);
+	uint32_t n_turns = peek32(&x->map.seg->n_turns);
 	uint32_t tid = (uint32_t)(door >> DOOR_TID_SHIFT);
 	uint32_t who = (uint32_t)(door >> DOOR_WHO_SHIFT) & 0xff;
 	uint64_t now = host_now();
@@ -119,10 +120,8 @@ static cold_fn void begin_slowly(struct exec *x, struct turn *t)
 			host_door_wait(&x->map, door, SLEEP_NS);
 		}
 		if (try_now(x, t))
-			break;
+			return;
 	}
-	/* X1 */
-	(void)!turn_contend(&x->map, &door);
 }
 
 void exec_begin(struct exec *x, struct turn *t)
@@ -135,8 +134,7 @@ void exec_begin(struct exec *x, struct turn *t)
 
 static bool tick_is_due(const struct turn *t)
 {
-	/* relaxed: we hold the turn, and only its holder writes this */
-	return __atomic_load_n(&t->map->seg->deadline, __ATOMIC_RELAXED) <= t->now;
+	return peek64(&t->map->seg->deadline) <= t->now;
 }
 
 uint32_t exec_round(struct exec *x, struct turn *t)
@@ -243,22 +241,25 @@ void exec_end(struct exec *x, struct turn *t, bool defer_kick)
 
 void exec_flush(struct exec *x)
 {
+	_Atomic uint32_t *owed = (_Atomic uint32_t *)&x->map.seg->kicks_owed;
+	_Atomic uint32_t *unkicked = (_Atomic uint32_t *)&x->unkicked;
 	/* relaxed: our own posts are in our program order; others pay for theirs */
-	uint32_t bells = __atomic_load_n(&x->map.seg->kicks_owed, __ATOMIC_RELAXED);
-	uint32_t again = __atomic_load_n(&x->unkicked, __ATOMIC_RELAXED);
+	uint32_t bells = atomic_load_explicit(owed, memory_order_relaxed);
+	/* relaxed: as above */
+	uint32_t again = atomic_load_explicit(unkicked, memory_order_relaxed);
 
 	if (likely(!(bells | again)))
 		return;
 	if (bells)
-		/* acq: pairs with the release of the turn in which vif_post() set it */
-		bells = __atomic_exchange_n(&x->map.seg->kicks_owed, 0, __ATOMIC_ACQUIRE);
+		/* acq: pairs with rel in turn_end() of the turn in which vif_post() set it */
+		bells = atomic_exchange_explicit(owed, 0, memory_order_acquire);
 	if (unlikely(again))
 		/* relaxed: who takes a bit off kicks, and the device orders the rest */
-		bells |= __atomic_exchange_n(&x->unkicked, 0, __ATOMIC_RELAXED);
+		bells |= atomic_exchange_explicit(unkicked, 0, memory_order_relaxed);
 	again = host_kick_all(&x->map, &x->fds, bells);
 	if (unlikely(again))
 		/* relaxed: as above */
-		__atomic_or_fetch(&x->unkicked, again, __ATOMIC_RELAXED);
+		atomic_fetch_or_explicit(unkicked, again, memory_order_relaxed);
 }
 
 int exec_ask_neighbours(struct exec *x)

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <sys/epoll.h>
 
+#include "base/atomic.h"
 #include "core/net/net.h"
 #include "core/stack/stack.h"
 
@@ -19,14 +20,15 @@ void bury_processes(struct turn *t)
 	struct segment *seg = t->map->seg;
 
 	for (uint32_t i = 0; i < N_PROCS; i++) {
-		/* acq: pairs with rel in the surrogate's declare_dead() */
-		if (__atomic_load_n(&seg->procs[i].state, __ATOMIC_ACQUIRE) != PROC_DEAD)
+		/* acquire32(): pairs with rel in the surrogate's declare_dead() */
+		if (acquire32(&seg->procs[i].state) != PROC_DEAD)
 			continue;
-		ev(t, EV_PROC_DIED, 0, seg->procs[i].pid, i);
-		net_proc_died(t, i);
-		seg->procs[i].pid = 0;
-		/* rel: pairs with acq above: the slot is reused only when it is clean */
-		__atomic_store_n(&seg->procs[i].state, PROC_FREE, __ATOMIC_RELEASE);
+		ev(t, EV_PROC_DIED, 0, peek32(&seg->procs[i].pid), i);
+		if (!peek32(&seg->condemned))
+			net_proc_died(t, i);
+		poke32(&seg->procs[i].pid, 0);
+		/* release32(): pairs with acq in exec_join(): reused only when it is clean */
+		release32(&seg->procs[i].state, PROC_FREE);
 	}
 }
 
@@ -43,19 +45,15 @@ void bury_stack(struct turn *t)
 			continue;
 		if (!sk->err)
 			sk->err = ECONNRESET;
-		/* relaxed: the application peeks; bells follow after the release */
-		__atomic_store_n(&sk->ready, EPOLLIN | EPOLLOUT | EPOLLERR | EPOLLHUP | EPOLLRDHUP,
-				 __ATOMIC_RELAXED);
+		poke32(&sk->ready, EPOLLIN | EPOLLOUT | EPOLLERR | EPOLLHUP | EPOLLRDHUP);
 	}
 	t->wakes = UINT32_MAX;
 	t->bells = 0;
-	/* relaxed: held turn; exec_flush() finds nothing to kick */
-	__atomic_store_n(&seg->kicks_owed, 0, __ATOMIC_RELAXED);
+	poke32(&seg->kicks_owed, 0);
 }
 
 void bury_holder(struct turn *t)
 {
-	ev(t, EV_ADOPTED, 0, t->who, 0);
-	if (t->map->seg->condemned || stack_check(t) != 0)
+	if (peek32(&t->map->seg->condemned) || stack_check(t) != 0)
 		bury_stack(t);
 }

@@ -14,6 +14,7 @@
 #include <linux/futex.h>
 #include <sys/un.h>
 
+#include "base/atomic.h"
 #include "core/stack/stack.h"
 #include "host/sys.h"
 #include "layout_hash.h"
@@ -202,10 +203,10 @@ static int receive_one(int sock, struct reply *r)
 
 static uint32_t next_cookie(void)
 {
-	static uint32_t last;
+	static _Atomic uint32_t last;
 
 	/* relaxed: only that no two calls of a process get the same */
-	return __atomic_add_fetch(&last, 1, __ATOMIC_RELAXED);
+	return atomic_fetch_add_explicit(&last, 1, memory_order_relaxed) + 1;
 }
 
 int ctl_call(int fd, struct ctl_call *c)
@@ -270,14 +271,15 @@ int ctl_once(struct ctl_call *c)
  * get an error, not a deadlock. */
 static int ctl_lock(struct exec *x, uint64_t until)
 {
+	_Atomic uint32_t *lock = (_Atomic uint32_t *)&x->ctl_lock;
 	uint32_t seen = LOCK_FREE;
 
 	/* acq: pairs with rel in ctl_unlock() */
-	if (__atomic_compare_exchange_n(&x->ctl_lock, &seen, LOCK_HELD, false, __ATOMIC_ACQUIRE,
-					__ATOMIC_RELAXED))
+	if (atomic_compare_exchange_strong_explicit(lock, &seen, LOCK_HELD, memory_order_acquire,
+						    memory_order_relaxed))
 		return 0;
 	/* acq: pairs with rel in ctl_unlock() */
-	while (__atomic_exchange_n(&x->ctl_lock, LOCK_WAITED, __ATOMIC_ACQUIRE) != LOCK_FREE) {
+	while (atomic_exchange_explicit(lock, LOCK_WAITED, memory_order_acquire) != LOCK_FREE) {
 		uint64_t now = host_now(), left = until > now ? until - now : 0;
 		struct timespec to = { (time_t)(left / NS_PER_S), (long)(left % NS_PER_S) };
 
@@ -290,8 +292,10 @@ static int ctl_lock(struct exec *x, uint64_t until)
 
 static void ctl_unlock(struct exec *x)
 {
+	_Atomic uint32_t *lock = (_Atomic uint32_t *)&x->ctl_lock;
+
 	/* rel: pairs with acq in ctl_lock() */
-	if (__atomic_exchange_n(&x->ctl_lock, LOCK_FREE, __ATOMIC_RELEASE) == LOCK_WAITED)
+	if (atomic_exchange_explicit(lock, LOCK_FREE, memory_order_release) == LOCK_WAITED)
 		(void)sys_futex(&x->ctl_lock, FUTEX_WAKE_PRIVATE, 1, NULL);
 }
 

@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <fcntl.h>
 
+#include "base/atomic.h"
 #include "core/net/net.h"
 #include "core/stack/stack.h"
 #include "exec/ctl.h"
@@ -212,13 +213,12 @@ int exec_join(struct exec *x, uint32_t pid, uint32_t *ret_proc)
 
 	exec_begin(x, &t);
 	for (uint32_t i = 0; i < N_PROCS; i++) {
-		/* acq: pairs with rel in bury_processes(): the slot is clean */
-		if (__atomic_load_n(&procs[i].state, __ATOMIC_ACQUIRE) != PROC_FREE)
+		/* acquire32(): pairs with rel in bury_processes(): the slot is clean */
+		if (acquire32(&procs[i].state) != PROC_FREE)
 			continue;
-		/* relaxed: published by the state */
-		__atomic_store_n(&procs[i].pid, pid, __ATOMIC_RELAXED);
-		/* rel: pairs with acq in the surrogate's look_at_slot() */
-		__atomic_store_n(&procs[i].state, PROC_LIVE, __ATOMIC_RELEASE);
+		poke32(&procs[i].pid, pid);
+		/* release32(): pairs with acq in the surrogate's count_living() */
+		release32(&procs[i].state, PROC_LIVE);
 		*ret_proc = i;
 		err = 0;
 		break;
@@ -234,8 +234,8 @@ void exec_joined(struct exec *x, uint32_t proc)
 	must(proc < N_PROCS);
 	x->proc = proc;
 	exec_begin(x, &t);
-	/* relaxed: the surrogate takes any non-zero value, whenever it sees it */
-	__atomic_store_n(&x->map.seg->procs[proc].pid, (uint32_t)sys_getpid(), __ATOMIC_RELAXED);
+	/* The surrogate takes any non-zero value, whenever it sees it. */
+	poke32(&x->map.seg->procs[proc].pid, (uint32_t)sys_getpid());
 	exec_end(x, &t, false);
 }
 
@@ -246,10 +246,9 @@ void exec_leave(struct exec *x, uint32_t proc)
 	must(proc < N_PROCS);
 	exec_begin(x, &t);
 	net_proc_died(&t, proc);
-	/* relaxed: as in exec_joined() */
-	__atomic_store_n(&x->map.seg->procs[proc].pid, 0, __ATOMIC_RELAXED);
-	/* rel: pairs with acq in exec_join() */
-	__atomic_store_n(&x->map.seg->procs[proc].state, PROC_FREE, __ATOMIC_RELEASE);
+	poke32(&x->map.seg->procs[proc].pid, 0);
+	/* release32(): pairs with acq in exec_join() */
+	release32(&x->map.seg->procs[proc].state, PROC_FREE);
 	exec_end(x, &t, false);
 }
 

@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <linux/futex.h>
 
+#include "base/atomic.h"
 #include "core/stack/stack.h"
 #include "host/sys.h"
 
@@ -52,8 +53,7 @@ void host_kick(const struct host_fds *f, uint32_t bells)
 /* The device's index of the tx ring: how far it has come. */
 static uint32_t tx_taken(const struct vif_ring *tx)
 {
-	/* acq: pairs with the kernel's release of the consumer index (xskq_cons_release) */
-	return __atomic_load_n(tx->consumer, __ATOMIC_ACQUIRE);
+	return peek32(tx->consumer);
 }
 
 /* True when the device would not take everything. */
@@ -125,6 +125,5 @@ void host_door_wait(const struct stack_map *map, uint64_t seen, uint64_t timeout
 
 void host_door_wake(const struct stack_map *map)
 {
-	/* One: it sets DOOR_CONTENDED again if it must sleep once more, and others time out. */
-	(void)sys_futex(door_low_half(map), FUTEX_WAKE, 1, NULL);
+	(void)sys_futex(door_low_half(map), FUTEX_WAKE, INT32_MAX, NULL);
 }

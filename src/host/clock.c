@@ -33,6 +33,13 @@ void host_entropy(void *p, size_t n)
 	}
 }
 
+void host_nap(uint64_t ns)
+{
+	struct timespec to = { (time_t)(ns / NS_PER_S), (long)(ns % NS_PER_S) };
+
+	(void)sys_ppoll(NULL, 0, &to, NULL);
+}
+
 /* In initial-exec form: libonramp.so is loaded at start, and a call into the dynamic linker
  * for each turn would be dear. */
 static __thread uint32_t cached_tid tls_fast;
@@ -49,8 +56,24 @@ void host_after_fork(void)
 	cached_tid = 0;
 }
 
+/* A dead process that nobody has waited for still has its id; only its pidfd tells. */
+static bool is_zombie(int tid)
+{
+	struct pollfd p = { .fd = sys_pidfd_open(tid, 0), .events = POLLIN };
+	struct timespec zero = { 0, 0 };
+	bool dead;
+
+	if (p.fd < 0)		/* not the first thread of a process: those leave no corpse */
+		return false;
+	dead = sys_ppoll(&p, 1, &zero, NULL) == 1;
+	(void)sys_close(p.fd);
+	return dead;
+}
+
 bool host_tid_alive(uint32_t tid)
 {
 	/* A thread of somebody else's is -EPERM, and alive. An id past int's range is nobody's. */
-	return tid && tid <= INT32_MAX && sys_kill((int)tid, 0) != -ESRCH;
+	if (!tid || tid > INT32_MAX || sys_kill((int)tid, 0) == -ESRCH)
+		return false;
+	return !is_zombie((int)tid);
 }

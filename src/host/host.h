@@ -11,6 +11,7 @@
 
 uint64_t host_now(void);			/* ns, CLOCK_MONOTONIC */
 void	 host_entropy(void *p, size_t n);	/* getrandom(2) */
+void	 host_nap(uint64_t ns);			/* sleeps; a signal ends it early */
 uint32_t host_tid(void);			/* cached per thread */
 void	 host_after_fork(void);			/* first in a forked child: forget the cached tid */
 bool	 host_tid_alive(uint32_t tid);		/* some thread of our pid namespace has that id */
@@ -33,7 +34,7 @@ void host_hear(const struct host_fds *f, int waiter);	/* drains one's own bell *
 
 /* Shared futex on the low half of the door word. */
 void host_door_wait(const struct stack_map *map, uint64_t seen, uint64_t timeout_ns);
-void host_door_wake(const struct stack_map *map);
+void host_door_wake(const struct stack_map *map);	/* all who sleep on it */
 
 /* Maps the segment (read-write, or read-only for tools), checks header and geometry against
  * the file's size and our layout hash, fills the private map. -EPROTO, -EINVAL, -errno. */

@@ -36,6 +36,9 @@ static inline long sys_call6(long n, long a, long b, long c, long d, long e, lon
 			     : "rcx", "r11", "memory");
 	return ret;
 }
+
+/* Tells the core that we are in a spin loop. */
+static inline void sys_relax(void) { __builtin_ia32_pause(); }
 #elif defined(__aarch64__)
 static inline long sys_call6(long n, long a, long b, long c, long d, long e, long f)
 {
@@ -53,6 +56,9 @@ static inline long sys_call6(long n, long a, long b, long c, long d, long e, lon
 			     : "memory");
 	return x0;
 }
+
+/* Tells the core that we are in a spin loop. */
+static inline void sys_relax(void) { __asm__ __volatile__("yield"); }
 #else
 #error "onramp knows the system call trap of x86-64 and of arm64 only"
 #endif
