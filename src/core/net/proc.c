@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Last descriptors: of a socket, and of a whole process.
+ *
+ * A process that dies does not say close(). The surrogate, who holds a pidfd, says it for it,
+ * in this order: its sleepers' slots, so that nobody rings for the dead; its sockets; its
+ * epoll instances (sockets have left them by then); its slot, which is free again at the end.
+ * Everything is found by walking the pools, which is slow and happens once a process.
+ */
+#include "core/net/net.h"
+
+#include "core/tcp/tcp.h"
+#include "core/udp/udp.h"
+
+void net_close(struct turn *t, struct sk *sk)
+{
+	switch (sk->kind) {
+	case SK_TCP:
+	case SK_LISTEN:
+		tcp_close(t, sk);
+		return;
+	case SK_UDP:
+		udp_close(t, sk);
+		return;
+	default:
+		never(t, WHY_SK_KIND);
+	}
+}
+
+static void drop_socks(struct turn *t, uint32_t proc)
+{
+	uint32_t n = min_u32(t->map->seg->used_sk, t->map->sk_mask + 1);
+
+	for (uint32_t slot = 1; slot < n; slot++) {
+		struct sk *sk = sk_slot(t, slot);
+
+		if (sk->kind != SK_FREE && sk->procs & 1ull << proc && sk_unref(t, sk, proc))
+			net_close(t, sk);
+	}
+}
+
+static void drop_epolls(struct turn *t, uint32_t proc)
+{
+	uint32_t n = min_u32(t->map->seg->used_ep, t->map->ep_mask + 1);
+
+	for (uint32_t slot = 1; slot < n; slot++) {
+		struct ep *ep = ep_at(t, (ep_h){ slot });
+
+		if (!ep->live || !(ep->procs & 1ull << proc))
+			continue;
+		ep->procs &= ~(1ull << proc);
+		if (!ep->procs)
+			ep_put(t, (ep_h){ slot });
+	}
+}
+
+void net_proc_died(struct turn *t, uint32_t proc)
+{
+	struct proc_slot *p = &t->map->seg->procs[proc & (N_PROCS - 1)];
+
+	must(proc < N_PROCS);
+	ev(t, EV_PROC_DIED, 0, p->pid, proc);
+	waiter_reap(t, proc);
+	drop_socks(t, proc);
+	drop_epolls(t, proc);
+	*p = (struct proc_slot){ .state = PROC_FREE };
+}

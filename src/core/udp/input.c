@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Datagrams in (RFC 768, RFC 1122 4.1, RFC 8200 8.1).
+ *
+ * A datagram stays in the frames it came in until it is read: one copy, into the reader's
+ * buffer. So it is charged whole frames, as Linux charges an skb's true size, and a burst of
+ * small ones meets the same limit, SO_RCVBUF, at about the same number. Frames are a stack's
+ * common good, though: when they run low a socket may keep only a few.
+ *
+ * There is no port-unreachable from here: what reached us matched a lease, and the kernel
+ * socket that holds the port would not have sent one either.
+ */
+#include <sys/epoll.h>
+
+#include <netinet/in.h>
+
+#include "base/csum.h"
+#include "core/udp/udp.h"
+#include "core/udp/udp_area.h"
+#include "wire/udp.h"
+
+#define FRAMES_LOW	8	/* one frame in so many free: frames are scarce */
+#define SCARCE_BYTES	(8 * FRAME_BYTES)	/* what a socket may hold then */
+
+/* Connected sockets first: they named their peer. */
+static struct sk *find_socket(struct turn *t, const struct ipaddr *laddr, uint16_t lport,
+			      const struct ipaddr *raddr, uint16_t rport)
+{
+	struct sk *sk = flow_find(t, IPPROTO_UDP, laddr, lport, raddr, rport);
+
+	if (!sk)
+		sk = listen_find(t, IPPROTO_UDP, laddr, lport);
+	if (unlikely(sk && sk->kind != SK_UDP)) {
+		never(t, WHY_SK_KIND);
+		return NULL;
+	}
+	return sk;
+}
+
+/* Cuts the packet to the length in its header and verifies it; leaves the payload. */
+static bool verify(struct turn *t, struct pkt *p, const struct ip_info *in, struct udp_hdr *ret)
+{
+	struct ip_info mine;
+	uint32_t tot = p->tot;
+
+	if (!wire_udp_parse(pkt_data(t, p), pkt_len(p), ret) || ret->len < UDP_HDR_LEN ||
+	    ret->len > tot || ret->dport == 0)
+		return false;
+	if (ret->len < tot) {
+		/* The pseudo-header holds the datagram's own length (RFC 768). */
+		mine = *in;
+		mine.pseudo = ip_pseudo(&in->src, &in->dst, in->proto, ret->len);
+		in = &mine;
+		pkt_trim(t, p, ret->len);
+	}
+	if (ret->csum == 0) {
+		/* RFC 8200 8.1: MUST be dropped in IPv6. */
+		if (!in->is4)
+			return false;
+	} else if (!ip_csum_ok(t, p, in, UDP_CSUM_OFF)) {
+		return false;
+	}
+	pkt_pull(t, p, UDP_HDR_LEN);
+	p->flags |= PKT_F_CSUM_OK;
+	return true;
+}
+
+/* Linux's rule: a socket takes a datagram as long as it is not over its limit already. */
+static bool has_room(const struct turn *t, struct sk *sk)
+{
+	uint32_t limit = sk->rcvbuf;
+
+	if (pkt_n_free(t) < (t->map->pkt_mask + 1) / FRAMES_LOW)
+		limit = min_u32(limit, SCARCE_BYTES);
+	return udp_of(sk)->rx_mem <= limit;
+}
+
+enum verdict udp_input(struct turn *t, pkt_h h, const struct ip_info *in)
+{
+	struct pkt *p = pkt_at(t, h);
+	struct udp_hdr hdr;
+	struct sk *sk;
+	struct udp *u;
+
+	if (!verify(t, p, in, &hdr)) {
+		ev(t, EV_UDP_BAD, 0, p->tot, 0);
+		return V_DROP;
+	}
+	sk = find_socket(t, &in->dst, hdr.dport, &in->src, hdr.sport);
+	if (!sk) {
+		ev(t, EV_UDP_NO_SOCKET, 0, hdr.dport, hdr.sport);
+		return V_DROP;
+	}
+	u = udp_of(sk);
+	if (!has_room(t, sk)) {
+		u->n_full++;
+		ev(t, EV_UDP_FULL, sk->self, p->tot, u->rx_mem);
+		return V_DROP;
+	}
+	p->addr = in->src;
+	p->arg[0] = hdr.sport;
+	p->arg[1] = max_u32(p->n_frags, 1) * FRAME_BYTES;
+	p->at = t->now;
+	u->rx_mem += p->arg[1];
+	sk->rxq_bytes += p->tot;
+	pkt_q_push(t, &u->rxq, h);
+	ev(t, EV_UDP_IN, sk->self, p->tot, hdr.sport);
+	sk_ready(t, sk, EPOLLIN | EPOLLRDNORM, 0);
+	return V_TAKEN;
+}
+
+/* RFC 1191 6.2: the path's MTU is lowered, never raised; the sender finds out by itself. */
+static void lower_mtu(struct turn *t, struct sk *sk, const struct icmp_quote *q)
+{
+	const struct ipaddr *dst = sk->flags & SK_F_CONNECTED ? &sk->raddr : &udp_of(sk)->last_dst;
+
+	if (!ip_eq(dst, &q->raddr) || !sk->path.generation || q->mtu >= sk->path.mtu)
+		return;
+	sk->path.mtu = (uint16_t)q->mtu;
+	sk->path.flags |= PATH_PMTU;
+	ev(t, EV_ICMP_TOO_BIG, sk->self, q->mtu, 0);
+}
+
+void udp_icmp(struct turn *t, const struct icmp_quote *q)
+{
+	struct sk *sk = find_socket(t, &q->laddr, q->lport, &q->raddr, q->rport);
+
+	if (!sk)
+		return;
+	if (q->mtu)
+		lower_mtu(t, sk, q);
+	/* RFC 1122 4.1.3.3, as Linux does it: connected sockets hear of hard errors. */
+	if (!(sk->flags & SK_F_CONNECTED) || !q->hard || q->err <= 0)
+		return;
+	sk_error(t, sk, q->err);
+	sk_ready(t, sk, EPOLLERR, 0);
+}

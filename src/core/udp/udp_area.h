@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The UDP part of a socket, in sk->proto_area. Writer: turn; fixed widths, no pointers.
+ *
+ * Invariants (udp_check()):
+ *	U1  rx_mem is the sum of arg[1] over rxq, tx_mem over txq: what each datagram was charged.
+ *	U2  sk->rxq_bytes is the bytes of rxq, sk->txq_bytes those of txq.
+ *	U3  EPOLLIN is set exactly if rxq is not empty or reading was shut down; EPOLLERR exactly
+ *	    if an error is pending.
+ *	U4  connected: in the flow table; else in the listen table; orphan: in neither.
+ *	U5  a socket whose txq is not empty, or that owes its user EPOLLOUT, is on the tx-wait list
+ *	    (between turns).
+ */
+#ifndef CORE_UDP_UDP_AREA_H
+#define CORE_UDP_UDP_AREA_H
+
+#include <assert.h>
+
+#include "abi/segment.h"
+
+struct udp {
+	/* Received, unread. pkt.addr, arg[0]: from where; arg[1]: bytes charged; at: when. */
+	struct pkt_queue rxq;
+	/* Waiting for a neighbour or for room on the ring, payload only. addr, arg[0]: to where;
+	 * arg[1]: bytes charged. */
+	struct pkt_queue txq;
+	uint32_t rx_mem, tx_mem;	/* frames' bytes charged against rcvbuf and sndbuf */
+	struct ipaddr bound;	/* laddr as it was opened: what disconnecting goes back to */
+	struct ipaddr last_dst, last_src;	/* unconnected: the pair that sk->path is for */
+	uint64_t give_up_at;	/* orphan: when what still waits is dropped, ns */
+	uint32_t n_full;	/* datagrams dropped for want of rcvbuf (SO_RXQ_OVFL) */
+	uint32_t pad;
+};
+static_assert(sizeof(struct udp) <= SK_PROTO_BYTES, "fits in sk.proto_area");
+static_assert(sizeof(struct udp) % 8 == 0, "no tail padding");
+
+static inline struct udp *udp_of(struct sk *sk) { return (struct udp *)(void *)sk->proto_area; }
+
+#endif

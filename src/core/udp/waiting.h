@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Between the files of this folder: what waits to be sent, and the end of a socket. */
+#ifndef CORE_UDP_WAITING_H
+#define CORE_UDP_WAITING_H
+
+#include "core/stack/stack.h"
+
+/* Sends what waits as far as it will go. 0: nothing waits any more; -EAGAIN: what is left
+ * waits for neighbours; -ENOBUFS: for the ring. */
+must_check int udp_flush(struct turn *t, struct sk *sk);
+void udp_drop_waiting(struct turn *t, struct sk *sk);
+/* Takes the pending error, as SO_ERROR does: 0 or -errno. */
+int udp_take_error(struct turn *t, struct sk *sk);
+/* Gives everything back; the socket is gone. */
+void udp_finish(struct turn *t, struct sk *sk);
+
+#endif
