@@ -23,11 +23,13 @@ void bury_processes(struct turn *t)
 		/* acquire32(): pairs with rel in the surrogate's declare_dead() */
 		if (acquire32(&seg->procs[i].state) != PROC_DEAD)
 			continue;
-		ev(t, EV_PROC_DIED, 0, peek32(&seg->procs[i].pid), i);
-		if (!peek32(&seg->condemned))
+		if (!peek32(&seg->condemned)) {
 			net_proc_died(t, i);
+			continue;
+		}
+		/* Its sockets were given up together with all others. */
 		poke32(&seg->procs[i].pid, 0);
-		/* release32(): pairs with acq in exec_join(): reused only when it is clean */
+		/* release32(): pairs with acq in exec_join() */
 		release32(&seg->procs[i].state, PROC_FREE);
 	}
 }

@@ -223,6 +223,7 @@ int exec_join(struct exec *x, uint32_t pid, uint32_t *ret_proc)
 		err = 0;
 		break;
 	}
+	(void)exec_round(x, &t);	/* the first one stocks the fill rings */
 	exec_end(x, &t, false);
 	return err;
 }
@@ -246,9 +247,6 @@ void exec_leave(struct exec *x, uint32_t proc)
 	must(proc < N_PROCS);
 	exec_begin(x, &t);
 	net_proc_died(&t, proc);
-	poke32(&x->map.seg->procs[proc].pid, 0);
-	/* release32(): pairs with acq in exec_join() */
-	release32(&x->map.seg->procs[proc].state, PROC_FREE);
 	exec_end(x, &t, false);
 }
 
