@@ -5,7 +5,6 @@
 #include <netinet/in.h>
 
 #include "core/stack/stack.h"
-#include "core/tcp/tcp.h"
 #include "exec/ctl.h"
 
 #define FLOWS_A_TURN	128
@@ -86,7 +85,7 @@ static void strike_living(struct estate *e, struct turn *t)
 
 struct flows {
 	uint32_t n, next_slot;
-	bool	 time_wait;	/* this pass: those in TIME_WAIT; they come last */
+	bool	 orphans;	/* this pass: those without a descriptor; they come last */
 	struct ctl_flow of[FLOWS_A_TURN];
 };
 
@@ -99,10 +98,10 @@ static bool lease_covers(const struct ctl_lease *l, const struct sk *sk)
 	return ip_is_any(&l->laddr) && (ip_is4(&l->laddr) == ip_is4(&sk->laddr) || l->family6_dual);
 }
 
-static bool is_orphan_of(const struct estate *e, const struct sk *sk, bool time_wait)
+static bool lives_under(const struct estate *e, const struct sk *sk, bool orphans)
 {
 	if (sk->kind != SK_TCP || !(sk->flags & SK_F_HASHED) || sk->flags & SK_F_BLOCK_PORT ||
-	    (sk->state == TCP_S_TIME_WAIT) != time_wait)
+	    !!(sk->flags & SK_F_ORPHAN) != orphans)
 		return false;
 	for (uint32_t i = 0; i < e->n; i++)
 		if (lease_covers(&e->of[i], sk))
@@ -119,7 +118,7 @@ static bool collect_flows(const struct estate *e, struct turn *t, struct flows *
 	for (; f->next_slot < end; f->next_slot++) {
 		const struct sk *sk = sk_slot(t, f->next_slot);
 
-		if (!is_orphan_of(e, sk, f->time_wait))
+		if (!lives_under(e, sk, f->orphans))
 			continue;
 		if (f->n == FLOWS_A_TURN)
 			return true;
@@ -174,8 +173,8 @@ bool estate_settle(struct estate *e, struct exec *x)
 		exec_end(x, &t, false);
 		if (!tell_flows(x, &f))
 			break;
-		if (!more && !f.time_wait) {
-			f.time_wait = more = true;
+		if (!more && !f.orphans) {
+			f.orphans = more = true;
 			f.next_slot = 1;
 		}
 	}
