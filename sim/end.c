@@ -1,0 +1,361 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * One end of a TCP conversation, as a program would write it: reads when told that there is
+ * something to read, writes when told that there is room, thinks, pauses, shuts down, closes.
+ * An end that lives by epoll touches its socket only after an event, so a readiness that is
+ * not reported hangs the conversation (S5). Every byte read is compared (S4).
+ */
+#include "sim/sim.h"
+
+#include <errno.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#include "core/tcp/tcb.h"
+
+#define PATIENCE_NS (150 * NS_PER_S)	/* for the other end of a conversation that failed */
+
+static struct thread *thread_of(const struct end *e) { return &e->s->th[e->thread]; }
+static bool by_epoll(const struct end *e) { return thread_of(e)->mode == TH_EPOLL; }
+static struct end *other(const struct end *e) { return &e->talk->e[!e->server]; }
+
+/* True if the network, and not we, can be blamed for an error. */
+static bool explained(struct sim *w, const struct end *e)
+{
+	uint64_t n = 0;
+
+	for (uint32_t i = 0; i < w->n_stacks; i++)
+		n += w->stack[i].seg->counters[EV_TCP_TIMEOUT];
+	return e->talk->may_fail || n;
+}
+
+void end_finish(struct sim *w, struct end *e, int err)
+{
+	struct end *o = other(e);
+
+	if (e->finished)
+		return;
+	e->finished = true;
+	e->err = err;
+	record_text(w, "stack %u: %s of conversation %u is done, %s%d, sent %llu of %llu, received %llu of %llu",
+		    e->s ? e->s->id : 9, e->server ? "server" : "client", e->talk->id, e->killed ? "killed, " : "",
+		    err, (unsigned long long)e->tx_pos, (unsigned long long)e->tx_total,
+		    (unsigned long long)e->rx_pos, (unsigned long long)e->rx_total);
+	sim_digest(w, (uint64_t)e->talk->id << 32 | (uint32_t)err);
+	sim_digest(w, e->rx_pos);
+	if (err && !explained(w, e))
+		sim_fail(w, "S4: %s of conversation %u fails with %d (%s), sent %llu of %llu, received %llu of %llu",
+			 e->server ? "server" : "client", e->talk->id, -err, strerror(-err),
+			 (unsigned long long)e->tx_pos, (unsigned long long)e->tx_total,
+			 (unsigned long long)e->rx_pos, (unsigned long long)e->rx_total);
+	if (err || e->killed || e->abort_at != NEVER_NS) {
+		e->talk->may_fail = true;
+		if (!o->finished && o->open)
+			o->give_up_at = w->now + PATIENCE_NS;
+	}
+}
+
+void end_opened(struct sim *w, struct turn *t, struct end *e, struct sk *sk, struct thread *th)
+{
+	uint32_t id = e->talk->id * 2 + e->server;
+	struct tcp_opts o = e->talk->opts[e->server];
+
+	e->sk = sk_handle(sk);
+	e->thread = th->i;
+	e->proc = th->proc;
+	e->open = e->started = true;
+	sk_ref(t, sk, th->proc);
+	if (e->s->n_procs > 1 && e->proc == 0 && prng_chance(&w->rng, 300000) && e->s->proc[1].live)
+		sk_ref(t, sk, 1);		/* inherited over fork */
+	if (e->server && prng_chance(&w->rng, 500000))
+		tcp_set_opts(t, sk, &o);
+	e->can_read = e->can_write = !by_epoll(e);
+	if (!by_epoll(e))
+		return;
+	e->interest = EPOLLIN | EPOLLOUT | EPOLLRDHUP | (e->et ? EPOLLET : e->oneshot ? EPOLLONESHOT : 0);
+	if (ep_add(t, th->ep, sk, (int32_t)id, e->interest, id))
+		sim_fail(w, "ep_add() of conversation %u", e->talk->id);
+	e->registered = true;
+}
+
+void end_close(struct sim *w, struct turn *t, struct end *e)
+{
+	struct sk *sk = sk_find(t, e->sk);
+	bool last = false;
+	struct tcp_opts o;
+
+	if (!sk)
+		sim_fail(w, "S4: the socket of conversation %u vanished before close", e->talk->id);
+	if (e->linger0) {
+		tcp_get_opts(t, sk, &o);
+		o.linger_s = 0;
+		tcp_set_opts(t, sk, &o);
+	}
+	if (e->registered && ep_del(t, thread_of(e)->ep, sk, (int32_t)(e->talk->id * 2 + e->server)))
+		sim_fail(w, "ep_del() of conversation %u", e->talk->id);
+	e->registered = false;
+	for (uint32_t p = 0; p < e->s->n_procs; p++) {
+		if (sk->procs & 1ull << p)
+			last = sk_unref(t, sk, p);
+	}
+	if (!last)
+		sim_fail(w, "sk_unref() of the last process says it was not");
+	net_close(t, sk);
+	e->open = false;
+	(void)w;
+}
+
+static void end_over(struct sim *w, struct turn *t, struct end *e, int err)
+{
+	end_close(w, t, e);
+	end_finish(w, e, err);
+}
+
+void end_event(struct sim *w, struct turn *t, struct end *e, uint32_t events)
+{
+	if (!e->open)
+		sim_fail(w, "S4: event %#x for conversation %u, which is closed", events, e->talk->id);
+	if (events & ~(EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLERR | EPOLLHUP | EPOLLPRI))
+		sim_fail(w, "S4: epoll reports %#x", events);
+	if ((events & EPOLLIN) && !e->et && !(e->interest & EPOLLIN))
+		sim_fail(w, "S4: EPOLLIN reported, not asked for");
+	if (events & (EPOLLIN | EPOLLRDHUP | EPOLLERR | EPOLLHUP))
+		e->can_read = true;
+	if (events & (EPOLLOUT | EPOLLERR | EPOLLHUP))
+		e->can_write = true;
+	if (events & (EPOLLERR | EPOLLHUP))
+		e->pause_until = e->think_until = 0;
+	(void)t;
+}
+
+/* ---- reading ------------------------------------------------------------------------------------- */
+
+static uint8_t scratch[1 << 17];
+
+static uint32_t cut_iov(struct sim *w, struct iovec *v, uint8_t *p, uint32_t n)
+{
+	uint32_t i, k = 1 + prng_below(&w->rng, 3), take;
+
+	for (i = 0; i < k; i++) {
+		take = i + 1 < k ? (uint32_t)sim_between(w, 0, n) : n;
+		v[i] = (struct iovec){ p, take };
+		p += take;
+		n -= take;
+	}
+	return k;
+}
+
+static bool check_bytes(struct sim *w, const struct end *e, uint32_t n)
+{
+	if (e->rx_pos + n > e->rx_total)
+		sim_fail(w, "S4: conversation %u: %u bytes at %llu, the stream has %llu", e->talk->id, n,
+			 (unsigned long long)e->rx_pos, (unsigned long long)e->rx_total);
+	if (!stream_same(e->talk->key[!e->server], e->rx_pos, scratch, n))
+		sim_fail(w, "S4: conversation %u: wrong bytes within %llu+%u, received by %s", e->talk->id,
+			 (unsigned long long)e->rx_pos, n, e->server ? "server" : "client");
+	return true;
+}
+
+static void at_eof(struct sim *w, struct end *e)
+{
+	if (!e->eof)
+		record_text(w, "conversation %u: %s reads the end of the stream at %llu", e->talk->id,
+			    e->server ? "server" : "client", (unsigned long long)e->rx_pos);
+	if (e->rx_pos != e->rx_total && !explained(w, e))
+		sim_fail(w, "S4: conversation %u: end of stream at %llu of %llu", e->talk->id,
+			 (unsigned long long)e->rx_pos, (unsigned long long)e->rx_total);
+	e->eof = true;
+	e->can_read = false;
+}
+
+/* 0 go on, 1 nothing more now, negative: an error for the program. */
+static int read_once(struct sim *w, struct turn *t, struct end *e, struct sk *sk)
+{
+	uint32_t want = (uint32_t)sim_skewed(w, 1, e->rd_max), flags = 0;
+	struct iovec v[3];
+	int64_t r;
+
+	if (prng_chance(&w->rng, 20000))
+		flags = TCP_RECV_PEEK;
+	else if (prng_chance(&w->rng, 5000))
+		flags = TCP_RECV_TRUNC;
+	r = tcp_recv(t, sk, v, cut_iov(w, v, scratch, want), flags, 0);
+	if (r == -EAGAIN || (r == -ENOTCONN && sk->state == TCP_S_SYN_SENT)) {
+		e->can_read = false;
+		if (sk->ready & EPOLLIN)
+			sim_fail(w, "S4: conversation %u: EPOLLIN, yet recv() says EAGAIN in %s", e->talk->id,
+				 tcp_state_name(sk->state));
+		return 1;
+	}
+	if (r < 0)
+		return (int)r;
+	if (r == 0) {
+		at_eof(w, e);
+		return 1;
+	}
+	if (r > want)
+		sim_fail(w, "S4: recv() of %u returns %lld", want, (long long)r);
+	if (flags != TCP_RECV_TRUNC)
+		check_bytes(w, e, (uint32_t)r);
+	if (flags == TCP_RECV_PEEK)
+		return 0;
+	e->rx_pos += (uint64_t)r;
+	w->n_bytes += (uint64_t)r;
+	if (tcp_unread(t, sk) && !(sk->ready & EPOLLIN))
+		sim_fail(w, "S4: %u bytes unread, yet no EPOLLIN", tcp_unread(t, sk));
+	if (e->pause_ppm && prng_chance(&w->rng, e->pause_ppm)) {
+		e->pause_until = w->now + sim_skewed(w, 1000, e->pause_ns);
+		return 1;
+	}
+	return 0;
+}
+
+static int end_read(struct sim *w, struct turn *t, struct end *e, struct sk *sk)
+{
+	uint32_t n = 1 + prng_below(&w->rng, 16);
+	int r = 0;
+
+	while (n-- && e->can_read && !e->eof && e->pause_until <= w->now && !r)
+		r = read_once(w, t, e, sk);
+	return r < 0 ? r : 0;
+}
+
+/* ---- writing ------------------------------------------------------------------------------------- */
+
+static int write_once(struct sim *w, struct turn *t, struct end *e, struct sk *sk, uint64_t limit)
+{
+	uint32_t n = (uint32_t)min_u64(sim_skewed(w, 1, e->wr_max), limit - e->tx_pos), flags = 0;
+	struct iovec v[3];
+	int64_t r;
+
+	if (w->k.tiny_ppm && e->tx_pos + n < limit && prng_chance(&w->rng, w->k.tiny_ppm / 2))
+		flags = TCP_SEND_MORE;
+	stream_fill(e->talk->key[e->server], e->tx_pos, scratch, n);
+	r = tcp_send(t, sk, v, cut_iov(w, v, scratch, n), flags);
+	if (r == -EAGAIN || (r == -ENOTCONN && sk->state == TCP_S_SYN_SENT)) {
+		e->can_write = false;
+		if ((sk->ready & EPOLLOUT) && !w->k.mishap_ppm)
+			sim_fail(w, "S4: conversation %u: EPOLLOUT, yet send() says EAGAIN in %s", e->talk->id,
+				 tcp_state_name(sk->state));
+		return 1;
+	}
+	if (r < 0)
+		return (int)r;
+	if (r == 0 || r > n)
+		sim_fail(w, "S4: send() of %u returns %lld", n, (long long)r);
+	e->tx_pos += (uint64_t)r;
+	if (e->think_ppm && prng_chance(&w->rng, e->think_ppm)) {
+		e->think_until = w->now + sim_skewed(w, 1000, e->pause_ns);
+		return 1;
+	}
+	return 0;
+}
+
+static int end_write(struct sim *w, struct turn *t, struct end *e, struct sk *sk)
+{
+	uint32_t n = 1 + prng_below(&w->rng, 16);
+	uint64_t limit = talk_limit(e);
+	int r = 0;
+
+	while (n-- && e->can_write && e->tx_pos < limit && e->think_until <= w->now && !r)
+		r = write_once(w, t, e, sk, limit);
+	return r < 0 ? r : 0;
+}
+
+/* ---- the end of it -------------------------------------------------------------------------------- */
+
+/* Takes the cork out when all has been handed over: otherwise the tail may wait 200 ms. */
+static void uncork(struct turn *t, struct end *e, struct sk *sk)
+{
+	struct tcp_opts o;
+
+	tcp_get_opts(t, sk, &o);
+	if (!o.cork)
+		return;
+	o.cork = 0;
+	tcp_set_opts(t, sk, &o);
+	e->talk->opts[e->server].cork = 0;
+}
+
+static int end_shut(struct sim *w, struct turn *t, struct end *e, struct sk *sk)
+{
+	int err;
+
+	if (e->shut || !e->shutter || e->tx_pos != e->tx_total || sk->state == TCP_S_SYN_SENT)
+		return 0;
+	err = tcp_shutdown(t, sk, SHUT_WR);
+	record_text(w, "conversation %u: %s shuts down writing: %d", e->talk->id, e->server ? "server" : "client", err);
+	e->shut = true;
+	return err;
+}
+
+static bool may_close(const struct end *e)
+{
+	if (e->tx_pos != e->tx_total)
+		return false;
+	if (e->shutter)
+		return e->shut && e->eof;
+	if (e->eager)
+		return true;
+	return e->eof || (e->closer && e->rx_pos == e->rx_total);
+}
+
+static void watch(struct sim *w, struct turn *t, struct end *e, struct sk *sk, bool *ret_again)
+{
+	uint32_t want = EPOLLRDHUP;
+
+	if (!by_epoll(e)) {
+		bool rd = e->can_read && !e->eof && e->pause_until <= w->now;
+		bool wr = e->can_write && e->tx_pos < talk_limit(e) && e->think_until <= w->now;
+
+		*ret_again |= rd || wr;
+		e->can_read = e->can_write = true;
+		return;
+	}
+	if (e->et) {
+		*ret_again |= (e->can_read && !e->eof && e->pause_until <= w->now) ||
+			      (e->can_write && e->tx_pos < talk_limit(e) && e->think_until <= w->now);
+		return;
+	}
+	e->can_read = e->can_write = false;
+	if (!e->eof && e->pause_until <= w->now)
+		want |= EPOLLIN;
+	else
+		want &= ~(uint32_t)EPOLLRDHUP;
+	if ((e->tx_pos < talk_limit(e) && e->think_until <= w->now) || (e->shutter && !e->shut))
+		want |= EPOLLOUT;
+	if (e->oneshot)
+		want |= EPOLLONESHOT;
+	if (want != e->interest || e->oneshot) {
+		e->interest = want;
+		if (ep_mod(t, thread_of(e)->ep, sk, (int32_t)(e->talk->id * 2 + e->server), want,
+			   e->talk->id * 2 + e->server))
+			sim_fail(w, "ep_mod() of conversation %u", e->talk->id);
+	}
+}
+
+void end_run(struct sim *w, struct turn *t, struct end *e, bool *ret_again)
+{
+	struct sk *sk = sk_find(t, e->sk);
+	int err;
+
+	if (!sk)
+		sim_fail(w, "S4: the socket of conversation %u vanished", e->talk->id);
+	if (e->give_up_at <= w->now)
+		return end_over(w, t, e, 0);
+	if (e->tx_pos + e->rx_pos >= e->abort_at && sk->state != TCP_S_SYN_SENT) {
+		record_text(w, "conversation %u: %s aborts", e->talk->id, e->server ? "server" : "client");
+		tcp_abort(t, sk, ECONNABORTED);
+		return end_over(w, t, e, 0);
+	}
+	err = end_write(w, t, e, sk);
+	if (!err)
+		err = end_read(w, t, e, sk);
+	if (!err && e->tx_pos == e->tx_total)
+		uncork(t, e, sk);
+	if (!err)
+		err = end_shut(w, t, e, sk);
+	if (err || may_close(e))
+		return end_over(w, t, e, err);
+	watch(w, t, e, sk, ret_again);
+}

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What can be turned about a world. A world is a function that sets these from the seed
+ * (worlds.c); everything else in the simulator only reads them. _ppm: chance of a million.
+ */
+#ifndef SIM_KNOBS_H
+#define SIM_KNOBS_H
+
+#include "base/types.h"
+
+struct sim;
+
+#define END_CLIENT_CLOSES	(1u << 0)
+#define END_SERVER_CLOSES	(1u << 1)
+#define END_BOTH_CLOSE		(1u << 2)
+#define END_HALF_CLOSE		(1u << 3)	/* both shut down writing, then read to the end */
+#define END_CLIENT_EAGER	(1u << 4)	/* close() right after the last send() */
+#define END_ABORT		(1u << 5)	/* one side resets, somewhere in the middle */
+#define END_LINGER0		(1u << 6)	/* one side ends with SO_LINGER 0 */
+#define END_ORDERLY		(END_CLIENT_CLOSES | END_SERVER_CLOSES | END_BOTH_CLOSE | END_HALF_CLOSE)
+
+struct knobs {
+	/* hosts and stacks */
+	uint32_t n_hosts, n_stacks_a_host;
+	uint32_t n_socks, n_pkts, ring_slots;	/* powers of two */
+	uint32_t mtu;
+	uint32_t v6_ppm;
+	uint32_t n_blocks;	/* port blocks of each stack */
+	uint32_t check_ppm;	/* stack_check() after a turn */
+
+	/* wire */
+	uint32_t loss_ppm, burst_ppm, burst_frames, reorder_ppm, dup_ppm, corrupt_ppm;
+	uint64_t delay_ns, jitter_ns, bits_per_s;
+	uint32_t queue_bytes;
+	uint32_t path_mtu;	/* of a router between hosts; 0: none */
+	uint64_t cut_at;	/* host 1 falls silent; 0: never */
+
+	/* device */
+	uint32_t unfinished_ppm, glue_ppm;	/* as peers in this machine's memory do */
+	uint64_t complete_ns;	/* completions come up to this late */
+	uint32_t shuffle_ppm;	/* completions out of order */
+
+	/* executors */
+	uint32_t n_threads, n_procs;
+	uint64_t cost_ns;	/* of a turn, at most */
+	uint32_t hold_ppm;	/* turn held across other events */
+	uint64_t hold_ns;
+	uint32_t defer_ppm;	/* kick deferred */
+	uint32_t mishap_ppm;	/* pool empty, on purpose */
+	uint32_t slay_ppm;	/* process dies inside a turn, at a mishap site */
+	uint64_t stop_every_ns, stop_ns;	/* processes stopped or busy; 0: never */
+	uint64_t watchdog_ns;	/* the surrogate's */
+	uint64_t kill_at;	/* a process dies; 0: none does */
+	uint32_t kill_stack;
+	uint32_t exit_ppm;	/* programs exit at the end instead of closing tidily */
+
+	/* mirror */
+	uint64_t neigh_ns;	/* resolution takes up to this; 0: all are known */
+	uint64_t churn_every_ns;
+
+	/* conversations */
+	uint32_t n_talks;
+	uint64_t spread_ns;	/* over which they start */
+	uint64_t bytes_min, bytes_max;	/* of each direction that has data */
+	uint32_t duplex_ppm, rounds_ppm, rounds_max, round_bytes_max;
+	uint32_t rd_max, wr_max;
+	uint32_t pause_ppm, think_ppm;
+	uint64_t pause_ns;
+	uint32_t ends;		/* END_* */
+	uint32_t backlog;
+	uint32_t et_ppm, epoll_ppm, spin_ppm;
+	uint32_t tiny_ppm;	/* options for small writes: nodelay, cork, MSG_MORE */
+	uint32_t sndbuf, rcvbuf;	/* 0: default */
+	uint32_t keepidle_s;	/* keepalive on all; 0: off */
+	uint32_t user_timeout_ms;
+	bool may_fail;		/* failures of conversations are in order */
+	bool may_leak;		/* the final count is not taken */
+	bool hostile;
+	uint64_t limit_ns;	/* of virtual time */
+
+	uint32_t n_grams, gram_n, gram_bytes_max;
+};
+
+struct world {
+	const char *name, *about;
+	void (*set)(struct sim *w, struct knobs *k);
+	uint32_t share;		/* of the seeds, when all worlds are run */
+};
+extern const struct world worlds[];
+extern const uint32_t n_worlds;
+
+#endif

@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Wires: a pipe from each host to each other one, with bandwidth, a queue that overflows,
+ * delay, jitter, loss by itself and in bursts, reordering, duplication, corruption, and a
+ * router with a smaller MTU that says so by ICMP.
+ *
+ * Corruption flips one bit behind the Ethernet header. One flipped bit always changes a ones'
+ * complement sum, so whatever accepts the frame has not looked at its checksum.
+ */
+#include "sim/sim.h"
+
+#include <netinet/in.h>
+#include <stdlib.h>
+
+#include "base/csum.h"
+
+static struct sim_frame *frame_copy(const struct sim_frame *f)
+{
+	struct sim_frame *c = malloc(sizeof(*c) + f->len);
+
+	must(c);
+	memcpy(c, f, sizeof(*c) + f->len);
+	return c;
+}
+
+static void deliver(struct sim *w, struct sim_host *to, struct sim_frame *f, uint64_t at)
+{
+	w->n_in_flight++;
+	sim_post(w, at, (struct sim_event){ .kind = SE_FRAME, .a = to->id, .frame = f });
+}
+
+static void lose(struct sim *w, struct sim_frame *f, const char *why)
+{
+	record_text(w, "wire: %u bytes lost: %s", f->len, why);
+	w->n_lost++;
+	free(f);
+}
+
+static void corrupt(struct sim *w, struct sim_frame *f)
+{
+	uint32_t at = (uint32_t)sim_between(w, 14, f->len - 1);
+
+	f->data[at] ^= (uint8_t)(1u << prng_below(&w->rng, 8));
+	record_text(w, "wire: byte %u corrupted", at);
+}
+
+static void emit_ip4(uint8_t *ip, uint32_t tot, uint8_t proto, uint32_t src, const uint8_t *dst4)
+{
+	uint16_t c;
+
+	memset(ip, 0, 20);
+	ip[0] = 0x45;
+	put_be16(ip + 2, (uint16_t)tot);
+	ip[8] = 64;
+	ip[9] = proto;
+	put_be32(ip + 12, src);
+	memcpy(ip + 16, dst4, 4);
+	c = csum_finish(csum_add_scalar(ip, 20, 0));
+	memcpy(ip + 10, &c, 2);
+}
+
+/* A router 10.0.0.254 or fd00::fe tells `from` that f is too big (RFC 1191, RFC 8201). */
+static struct sim_frame *too_big(struct sim *w, struct sim_host *from, const struct sim_frame *f)
+{
+	bool is4 = f->data[12] == 0x08;
+	uint32_t quote = min_u32(f->len - 14, is4 ? 548 : 1232);
+	uint32_t hdr = is4 ? 20 : 40, icmp_len = 8 + quote;
+	struct sim_frame *e = calloc(1, sizeof(*e) + 14 + hdr + icmp_len);
+	uint8_t *ip, *icmp;
+	uint64_t sum = 0;
+	uint16_t c;
+
+	must(e);
+	e->len = 14 + hdr + icmp_len;
+	memcpy(e->data, from->mac, 6);
+	memcpy(e->data + 6, f->data, 6);
+	memcpy(e->data + 12, f->data + 12, 2);
+	ip = e->data + 14;
+	icmp = ip + hdr;
+	if (is4) {
+		emit_ip4(ip, hdr + icmp_len, IPPROTO_ICMP, 0x0a0000fe, f->data + 14 + 12);
+		icmp[0] = 3;
+		icmp[1] = 4;
+		put_be16(icmp + 6, (uint16_t)w->k.path_mtu);
+	} else {
+		ip[0] = 0x60;
+		put_be16(ip + 4, (uint16_t)icmp_len);
+		ip[6] = IPPROTO_ICMPV6;
+		ip[7] = 64;
+		ip[8] = 0xfd;
+		ip[23] = 0xfe;
+		memcpy(ip + 24, f->data + 14 + 8, 16);
+		icmp[0] = 2;
+		put_be32(icmp + 4, w->k.path_mtu);
+		sum = csum_add_scalar(ip + 8, 32, 0);
+		sum = csum_add_u32(csum_add_u32(sum, icmp_len), IPPROTO_ICMPV6);
+	}
+	memcpy(icmp + 8, f->data + 14, quote);
+	c = csum_finish(csum_add_scalar(icmp, icmp_len, sum));
+	memcpy(icmp + 2, &c, 2);
+	return e;
+}
+
+static bool is_lost(struct sim *w, struct pipe *p)
+{
+	const struct knobs *k = &w->k;
+
+	if (p->bad && prng_below(&w->rng, k->burst_frames + 1) == 0)
+		p->bad = false;
+	else if (!p->bad && k->burst_ppm && prng_chance(&w->rng, k->burst_ppm))
+		p->bad = true;
+	return p->bad || (k->loss_ppm && prng_chance(&w->rng, k->loss_ppm));
+}
+
+static uint64_t arrival(struct sim *w, struct pipe *p, uint32_t len)
+{
+	const struct knobs *k = &w->k;
+	uint64_t at = max_u64(w->now, p->free_at), jitter = k->jitter_ns ? sim_between(w, 0, k->jitter_ns) : 0;
+
+	if (k->bits_per_s)
+		at += (uint64_t)len * 8 * NS_PER_S / k->bits_per_s;
+	p->free_at = at;
+	at += k->delay_ns + jitter;
+	if (k->reorder_ppm && prng_chance(&w->rng, k->reorder_ppm))
+		return at + sim_between(w, 1, 4 * (k->delay_ns + 10000));
+	at = max_u64(at, p->last_at);
+	p->last_at = at;
+	return at;
+}
+
+static bool queue_overflows(const struct sim *w, const struct pipe *p)
+{
+	uint64_t wait = p->free_at > w->now ? p->free_at - w->now : 0;
+
+	return w->k.bits_per_s && w->k.queue_bytes &&
+	       wait > (uint64_t)w->k.queue_bytes * 8 * NS_PER_S / w->k.bits_per_s;
+}
+
+static void through_pipe(struct sim *w, struct sim_host *from, struct sim_host *to, struct sim_frame *f)
+{
+	struct pipe *p = &w->pipe[from->id][to->id];
+	const struct knobs *k = &w->k;
+
+	if (from->cut || to->cut)
+		return lose(w, f, "silence");
+	if (queue_overflows(w, p))
+		return lose(w, f, "queue full");
+	if (is_lost(w, p))
+		return lose(w, f, "chance");
+	if (k->dup_ppm && prng_chance(&w->rng, k->dup_ppm))
+		deliver(w, to, frame_copy(f), arrival(w, p, f->len));
+	if (k->corrupt_ppm && prng_chance(&w->rng, k->corrupt_ppm))
+		corrupt(w, f);
+	deliver(w, to, f, arrival(w, p, f->len));
+}
+
+void wire_send(struct sim *w, struct sim_host *from, struct sim_frame *f)
+{
+	struct sim_host *to = NULL;
+
+	w->n_frames++;
+	sim_digest(w, w->now);
+	sim_digest_bytes(w, f->data, f->len);
+	record_frame(w, f);
+	judge_frame(w, from, f);
+	for (uint32_t i = 0; i < w->n_hosts; i++) {
+		if (!memcmp(f->data, w->host[i].mac, 6))
+			to = &w->host[i];
+	}
+	if (!to || to == from)
+		sim_fail(w, "host %u sends a frame to a MAC that nobody has", from->id);
+	if (w->k.path_mtu && f->len > w->k.path_mtu + 14) {
+		through_pipe(w, to, from, too_big(w, from, f));
+		return lose(w, f, "too big for the router");
+	}
+	through_pipe(w, from, to, f);
+}
+
+/* Which stack of the host has this port: what the XDP program's maps would say. */
+static bool port_owner(const struct sim_host *h, uint16_t port, uint32_t *ret_place)
+{
+	for (uint32_t i = 0; i < h->n_stacks; i++) {
+		const struct sim_stack *s = h->stack[i];
+		bool hit = port >= SIM_PORT * (i + 1) && port < SIM_PORT * (i + 2);
+
+		for (uint32_t b = 0; b < SIM_BLOCKS; b++)
+			hit |= s->block[b] && port >= s->block[b] && port < s->block[b] + PORT_BLOCK;
+		if (hit) {
+			*ret_place = i;
+			return true;
+		}
+	}
+	return false;
+}
+
+bool wire_is_local(const struct sim_host *h, const uint8_t *p, uint32_t len, uint32_t *ret_place)
+{
+	uint32_t hdr, proto;
+
+	if (len < 14 + 28)
+		return false;
+	if (p[12] == 0x08 && p[13] == 0x00) {
+		if (memcmp(p + 30, h->a4.b + 12, 4))
+			return false;
+		hdr = 14 + (p[14] & 15) * 4;
+		proto = p[23];
+	} else {
+		if (p[12] != 0x86 || p[13] != 0xdd || len < 14 + 48 || memcmp(p + 38, h->a6.b, 16))
+			return false;
+		hdr = 14 + 40;
+		proto = p[20];
+	}
+	if (len < hdr + 8)
+		return false;
+	if (proto == IPPROTO_TCP || proto == IPPROTO_UDP)
+		return port_owner(h, get_be16(p + hdr + 2), ret_place);
+	if (proto != IPPROTO_ICMP && proto != IPPROTO_ICMPV6)
+		return false;
+	hdr += 8 + (p[12] == 0x08 ? 20 : 40);	/* the quoted transport header */
+	return len >= hdr + 4 && port_owner(h, get_be16(p + hdr), ret_place);
+}
+
+void wire_arrive(struct sim *w, struct sim_host *to, struct sim_frame *f)
+{
+	uint32_t place;
+
+	w->n_in_flight--;
+	if (to->cut || !wire_is_local(to, f->data, f->len, &place))
+		return lose(w, f, "nobody's");
+	device_receive(w, to->stack[place], f);
+}
