@@ -50,6 +50,8 @@ static int explain(const struct cmd *c, const char *name, struct ctl_call *call,
 {
 	const char *text = sentence(call, name);
 
+	if (text && strncmp(text, name, strlen(name)) == 0)
+		return fail(c, "onramp doctor", "%s", text);
 	if (text)
 		return fail(c, "onramp doctor", "%s: %s", name, text);
 	switch (rc) {
