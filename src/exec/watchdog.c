@@ -107,13 +107,12 @@ uint32_t watch_look(struct watch *w, const struct peek *now, uint64_t watchdog_n
 	bool others = now->n_turns != w->before.n_turns;
 	bool apart = now->now - w->before.now >= watchdog_ns;
 	bool came = frames_came(&w->before, now);
+	bool woke = came && w->mode == WATCH_IDLE;
 	uint32_t due = 0;
 
 	if (others || came)
 		w->active_at = now->now;
-	if (others && w->mode != WATCH_WATCH)
-		w->mode = WATCH_WATCH;
-	else if (came && w->mode == WATCH_IDLE)
+	if (others || woke)
 		w->mode = WATCH_WATCH;
 	else if (w->mode == WATCH_STAND_IN && !w->shut)
 		due = watchdog_work(now);
@@ -125,7 +124,7 @@ uint32_t watch_look(struct watch *w, const struct peek *now, uint64_t watchdog_n
 		 !frames_wait(now))	/* they would end the sleep at once */
 		w->mode = WATCH_IDLE;
 	/* Two looks closer than a watchdog: the older one stays, or nothing would ever be due. */
-	if (apart || others)
+	if (apart || others || woke)
 		w->before = *now;
 	return due;
 }
