@@ -1,0 +1,375 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * Leases: the right to receive on (protocol, address, port) and to send from it.
+ *
+ * The proof is a bound kernel socket, so the kernel's own rules decide who gets what:
+ * privileged ports, SO_REUSEPORT's check of users, namespaces. Whoever holds the descriptor
+ * has the right, as a worker has that was handed its listener; who created it is not asked.
+ *
+ *  E1  The socket is TCP or UDP over IPv4 or IPv6, of this namespace, bound where it says,
+ *      to no device.
+ *  E2  A TCP socket is bound or listening, and never was a connection: a worker that accepted
+ *      from port 443 does not own port 443. A connection that has died looks unconnected and
+ *      still shows its port; but the kernel has taken the port from it, so it can be bound
+ *      again. bind() to port 0 tells: EINVAL says that the port is really held (is_held()).
+ *  E3  One key belongs to one stack. Within a stack several sockets may prove it (reuseport);
+ *      the filter goes with the last.
+ *  E4  The agent keeps a duplicate, so the port stays taken as long as the stack uses it. When
+ *      a listener is closed its duplicate stops listening but stays bound until the last
+ *      connection of it, each with an exact entry then, is gone ("parked").
+ */
+#include "agent/agent.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#ifndef SO_NETNS_COOKIE
+#define SO_NETNS_COOKIE 71
+#endif
+
+#define N_BUCKETS 1024
+
+struct lease {
+	struct lease *next;	/* in the bucket of (proto, lport) */
+	struct stack *stack;
+	struct bound_key key[2];	/* [1]: the IPv4 wildcard of a dual-stack :: */
+	uint32_t n_keys;
+	uint32_t n_flows;	/* exact entries under it */
+	bool	 parked;
+	bool	 listening;
+	int	 fd;		/* our duplicate of the proof */
+};
+
+static struct lease *buckets[N_BUCKETS];
+static uint32_t n_leases;
+
+uint32_t lease_count(void) { return n_leases; }
+
+static struct lease **bucket(uint8_t proto, uint16_t lport)
+{
+	return &buckets[(lport * 2u + (proto == IPPROTO_UDP)) % N_BUCKETS];
+}
+
+static struct bound_key key_of(const struct ipaddr *addr, uint16_t lport, uint8_t proto)
+{
+	struct bound_key k = { .lport = lport, .proto = proto };
+
+	memcpy(&k.laddr, addr, sizeof(k.laddr));
+	return k;
+}
+
+/* ---- the proof ---- */
+
+static int sock_int(int fd, int level, int name, int *ret)
+{
+	socklen_t n = sizeof(*ret);
+
+	return getsockopt(fd, level, name, ret, &n) ? -errno : 0;
+}
+
+/* E1: of this namespace, and not tied to a device (its filter would serve all of them). */
+static int check_place(const struct agent *a, int fd)
+{
+	socklen_t n = sizeof(uint64_t);
+	char dev[16] = "";
+	uint64_t cookie;
+
+	if (getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &n) || cookie != a->netns_cookie)
+		return -EPERM;
+	n = sizeof(dev);
+	if (!getsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, dev, &n) && n && dev[0])
+		return -EADDRNOTAVAIL;
+	return 0;
+}
+
+static int check_name(int fd, int domain, const struct ctl_lease *l)
+{
+	union { struct sockaddr sa; struct sockaddr_in in; struct sockaddr_in6 in6; } u;
+	socklen_t n = sizeof(u);
+	struct ipaddr addr;
+	int v6only = 0;
+
+	memset(&u, 0, sizeof(u));
+	if (getsockname(fd, &u.sa, &n))
+		return -errno;
+	if (domain == AF_INET) {
+		addr = ip_from4(ntohl(u.in.sin_addr.s_addr));
+		if (l->family6_dual)
+			return -EPERM;
+		return ip_eq(&addr, &l->laddr) && ntohs(u.in.sin_port) == l->lport ? 0 : -EPERM;
+	}
+	memcpy(addr.b, &u.in6.sin6_addr, 16);
+	if (!ip_eq(&addr, &l->laddr) || ntohs(u.in6.sin6_port) != l->lport)
+		return -EPERM;
+	if (!l->family6_dual)
+		return 0;
+	/* Both families: only a wildcard without IPV6_V6ONLY has that. */
+	if (sock_int(fd, IPPROTO_IPV6, IPV6_V6ONLY, &v6only) || v6only || !ip_is_any(&addr))
+		return -EPERM;
+	return 0;
+}
+
+/* E2. The agent has no CAP_NET_BIND_SERVICE, and port 0 needs none: if the socket did not
+ * hold its port, it gets an ephemeral one now, which is no harm and is refused. */
+static bool is_held(int fd, int domain)
+{
+	union { struct sockaddr sa; struct sockaddr_in in; struct sockaddr_in6 in6; } u;
+
+	memset(&u, 0, sizeof(u));
+	u.sa.sa_family = (sa_family_t)domain;
+	return bind(fd, &u.sa, domain == AF_INET ? sizeof(u.in) : sizeof(u.in6)) && errno == EINVAL;
+}
+
+static int check_tcp(int fd, int domain, bool *ret_listening)
+{
+	struct tcp_info ti;
+	socklen_t n = sizeof(ti);
+
+	memset(&ti, 0, sizeof(ti));
+	if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &ti, &n))
+		return -EPERM;
+	*ret_listening = ti.tcpi_state == TCP_LISTEN;
+	if (ti.tcpi_state != TCP_LISTEN && ti.tcpi_state != TCP_CLOSE)
+		return -EPERM;
+	return is_held(fd, domain) ? 0 : -EPERM;
+}
+
+static int check_proof(const struct agent *a, const struct ctl_lease *l, int fd,
+		       bool *ret_listening)
+{
+	int domain, proto, type, err;
+
+	if (sock_int(fd, SOL_SOCKET, SO_DOMAIN, &domain) ||
+	    sock_int(fd, SOL_SOCKET, SO_PROTOCOL, &proto) ||
+	    sock_int(fd, SOL_SOCKET, SO_TYPE, &type))
+		return -ENOTSOCK;
+	if ((domain != AF_INET && domain != AF_INET6) || proto != l->proto ||
+	    type != (proto == IPPROTO_TCP ? SOCK_STREAM : SOCK_DGRAM))
+		return -EPERM;
+	err = check_place(a, fd);
+	if (!err)
+		err = check_name(fd, domain, l);
+	*ret_listening = false;
+	if (!err && proto == IPPROTO_TCP)
+		err = check_tcp(fd, domain, ret_listening);
+	return err;
+}
+
+/* ---- keys ---- */
+
+/* Somebody who still holds this key and is not parked; `but` aside. */
+static struct lease *holder(const struct bound_key *k, const struct lease *but)
+{
+	struct lease *l;
+	uint32_t i;
+
+	for (l = *bucket(k->proto, k->lport); l; l = l->next)
+		for (i = 0; l != but && !l->parked && i < l->n_keys; i++)
+			if (!memcmp(&l->key[i], k, sizeof(*k)))
+				return l;
+	return NULL;
+}
+
+static int install(struct agent *a, struct lease *l)
+{
+	const struct lease *h;
+	uint32_t i;
+	int err;
+
+	for (i = 0; i < l->n_keys; i++) {
+		h = holder(&l->key[i], NULL);
+		if (h && h->stack != l->stack)
+			return -EADDRINUSE;
+	}
+	for (i = 0; i < l->n_keys; i++) {
+		err = filter_bound(a, &l->key[i], l->stack->slot);
+		if (err) {
+			while (i--)
+				if (!holder(&l->key[i], l))
+					(void)filter_bound(a, &l->key[i], NO_SLOT);
+			return err == -E2BIG ? -EDQUOT : err;
+		}
+	}
+	return 0;
+}
+
+static void uninstall(struct agent *a, struct lease *l)
+{
+	uint32_t i;
+
+	for (i = 0; i < l->n_keys; i++)
+		if (!holder(&l->key[i], l))
+			(void)filter_bound(a, &l->key[i], NO_SLOT);
+}
+
+static void release(struct lease *l)
+{
+	struct lease **p = bucket(l->key[0].proto, l->key[0].lport);
+
+	while (*p != l)
+		p = &(*p)->next;
+	*p = l->next;
+	if (l->listening)
+		(void)shutdown(l->fd, SHUT_RDWR);
+	(void)close(l->fd);
+	l->stack->n_leases--;
+	n_leases--;
+	free(l);
+}
+
+int lease_add(struct agent *a, struct stack *s, const struct ctl_lease *m, int fd)
+{
+	struct ipaddr any4 = ip_from4(0);
+	struct lease *l, **b;
+	bool listening;
+	int err = check_proof(a, m, fd, &listening);
+
+	if (err)
+		return err;
+	if (!ip_is_any(&m->laddr) && !mirror_has_addr(a, &m->laddr))
+		return -EADDRNOTAVAIL;
+	if (s->n_leases + s->n_flows >= N_LEASES_STACK || n_leases >= N_LEASES)
+		return -EDQUOT;
+	l = calloc(1, sizeof(*l));
+	if (!l)
+		return -ENOMEM;
+	l->stack = s;
+	l->listening = listening;
+	l->key[l->n_keys++] = key_of(&m->laddr, m->lport, m->proto);
+	if (m->family6_dual)
+		l->key[l->n_keys++] = key_of(&any4, m->lport, m->proto);
+	l->fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	err = l->fd < 0 ? -errno : install(a, l);
+	if (err) {
+		if (l->fd >= 0)
+			(void)close(l->fd);
+		free(l);
+		return err;
+	}
+	b = bucket(m->proto, m->lport);
+	l->next = *b;
+	*b = l;
+	s->n_leases++;
+	n_leases++;
+	return 0;
+}
+
+static struct lease *find_own(const struct stack *s, const struct ctl_lease *m)
+{
+	struct bound_key k = key_of(&m->laddr, m->lport, m->proto);
+	struct lease *l;
+
+	for (l = *bucket(m->proto, m->lport); l; l = l->next)
+		if (l->stack == s && !l->parked && !memcmp(&l->key[0], &k, sizeof(k)))
+			return l;
+	return NULL;
+}
+
+int lease_del(struct agent *a, struct stack *s, const struct ctl_lease *m)
+{
+	struct lease *l = find_own(s, m);
+
+	if (!l)
+		return -ENOENT;
+	uninstall(a, l);
+	if (!l->n_flows) {
+		release(l);
+		return 0;
+	}
+	l->parked = true;
+	/* Stops the kernel's accepting; a socket bound by bind() keeps its port (E4). */
+	if (l->listening)
+		(void)shutdown(l->fd, SHUT_RDWR);
+	return 0;
+}
+
+/* ---- exact flows ---- */
+
+static struct exact_key exact_of(const struct ctl_flow *f)
+{
+	struct exact_key k = { .lport = f->lport, .rport = f->rport, .proto = f->proto };
+
+	memcpy(&k.laddr, &f->laddr, sizeof(k.laddr));
+	memcpy(&k.raddr, &f->raddr, sizeof(k.raddr));
+	return k;
+}
+
+/* The lease of this stack that covers a local address and port; one with flows preferred, as
+ * flows of one key are counted on one lease. */
+static struct lease *covering(const struct stack *s, const struct ctl_flow *f, bool with_flows)
+{
+	struct ipaddr any = ip_is4(&f->laddr) ? ip_from4(0) : (struct ipaddr){ { 0 } };
+	struct bound_key one = key_of(&f->laddr, f->lport, f->proto);
+	struct bound_key all = key_of(&any, f->lport, f->proto);
+	struct lease *l;
+	uint32_t i;
+
+	for (l = *bucket(f->proto, f->lport); l; l = l->next) {
+		if (l->stack != s || (with_flows ? !l->n_flows : l->parked))
+			continue;
+		for (i = 0; i < l->n_keys; i++)
+			if (!memcmp(&l->key[i], &one, sizeof(one)) ||
+			    !memcmp(&l->key[i], &all, sizeof(all)))
+				return l;
+	}
+	return NULL;
+}
+
+int flow_add(struct agent *a, struct stack *s, const struct ctl_flow *f)
+{
+	struct exact_key k = exact_of(f);
+	struct lease *l = covering(s, f, true);
+	uint32_t owner = filter_exact_owner(a, &k);
+	int err;
+
+	if (owner != NO_SLOT)
+		return owner == s->slot ? 0 : -EADDRINUSE;
+	if (!l)
+		l = covering(s, f, false);
+	if (!l)
+		return ports_own(s, f->lport) ? 0 : -EPERM;	/* a block covers it already */
+	if (s->n_leases + s->n_flows >= N_LEASES_STACK)
+		return -EDQUOT;
+	err = filter_exact_add(a, &k, s->slot);
+	if (err)
+		return err == -E2BIG ? -EDQUOT : err;
+	l->n_flows++;
+	s->n_flows++;
+	return 0;
+}
+
+int flow_del(struct agent *a, struct stack *s, const struct ctl_flow *f)
+{
+	struct exact_key k = exact_of(f);
+	struct lease *l;
+
+	if (filter_exact_owner(a, &k) != s->slot)
+		return -ENOENT;
+	filter_exact_del(a, &k);
+	s->n_flows--;
+	l = covering(s, f, true);
+	if (l && --l->n_flows == 0 && l->parked)
+		release(l);
+	return 0;
+}
+
+void lease_flush(struct agent *a, struct stack *s)
+{
+	struct lease *l, *next;
+	uint32_t i;
+
+	for (i = 0; i < N_BUCKETS && s->n_leases; i++) {
+		for (l = buckets[i]; l; l = next) {
+			next = l->next;
+			if (l->stack != s)
+				continue;
+			if (!l->parked)
+				uninstall(a, l);
+			release(l);
+		}
+	}
+}
