@@ -58,7 +58,7 @@ static bool inner_ip6(const uint8_t *p, uint32_t avail, struct icmp_inner *ret, 
 
 bool wire_icmp_inner_parse(const uint8_t *p, uint32_t avail, bool is4, struct icmp_inner *ret)
 {
-	uint32_t off;
+	uint32_t off = 0;
 
 	if (!(is4 ? inner_ip4(p, avail, ret, &off) : inner_ip6(p, avail, ret, &off)))
 		return false;

@@ -61,19 +61,17 @@ static void packet(struct turn *t, pkt_h h)
 		pkt_put(t, h);		/* N1 */
 }
 
-/* Up to `n` packets of one VI; the next one's headers are fetched while this one is worked on. */
+/* Up to `n` packets of one VI. (vif_poll() has the next one's headers fetched meanwhile.) */
 static uint32_t burst(struct turn *t, uint32_t vi, uint32_t n)
 {
-	uint32_t done = 0;
-	pkt_h h = n ? vif_poll(t, vi) : (pkt_h){ 0 };
+	uint32_t done;
 
-	while (h.v) {
-		pkt_h next = ++done < n ? vif_poll(t, vi) : (pkt_h){ 0 };
+	for (done = 0; done < n; done++) {
+		pkt_h h = vif_poll(t, vi);
 
-		if (next.v)
-			__builtin_prefetch(pkt_data(t, pkt_at(t, next)));
+		if (!h.v)
+			break;
 		packet(t, h);
-		h = next;
 	}
 	t->budget -= done;
 	return done;

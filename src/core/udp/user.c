@@ -36,6 +36,16 @@ static struct port_block *block_of(struct turn *t, uint16_t port)
 	return NULL;
 }
 
+/* By hand: a compiler without the CPU's instruction calls its library, which the core may not. */
+static uint32_t n_bits(uint64_t v)
+{
+	uint32_t n = 0;
+
+	for (; v; v &= v - 1)
+		n++;
+	return n;
+}
+
 /*
  * A leased port that no UDP socket has, drawn at random (RFC 6056 3.3.1: name resolvers rely
  * on it): unlike TCP's, it must not be shared, since its remote may be anyone. 0: none.
@@ -57,7 +67,7 @@ static uint16_t draw_port(struct turn *t)
 		if (!b->base)
 			continue;
 		n_all += PORT_BLOCK;
-		n_free += (uint32_t)__builtin_popcountll(free);
+		n_free += n_bits(free);
 		if (ret || !free)
 			continue;
 		free = turn_by ? free >> turn_by | free << (64 - turn_by) : free;
