@@ -19,6 +19,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -178,9 +179,21 @@ int agent_start(const struct cmd *c)
 	return fd;
 }
 
+/* The process that listens, as the kernel knows it; -1 if it cannot be watched. */
+static int agent_pidfd(int ctl)
+{
+	struct ucred peer;
+	socklen_t n = sizeof(peer);
+
+	if (getsockopt(ctl, SOL_SOCKET, SO_PEERCRED, &peer, &n) || peer.pid <= 0)
+		return -1;
+	return (int)syscall(SYS_pidfd_open, peer.pid, 0);
+}
+
 int agent_stop(int ctl)
 {
-	struct pollfd p = { .fd = ctl, .events = POLLIN };
+	CLOSE_FD int pidfd = agent_pidfd(ctl);
+	struct pollfd p = { .fd = pidfd >= 0 ? pidfd : ctl, .events = POLLIN };
 	struct ctl_call call;
 	char bytes[sizeof(struct ctl_msg)];
 	int rc;
@@ -190,10 +203,12 @@ int agent_stop(int ctl)
 	rc = ctl_call(ctl, &call);
 	if (rc && rc != -EPIPE && rc != -ECONNRESET)
 		return rc;
-	/* Its end of the connection closes when it exits, after it has cleaned up. */
+	/* Gone is who has exited; second best, who has closed his end of the connection. */
 	for (;;) {
 		if (poll(&p, 1, EXIT_TIMEOUT_MS) == 0)
 			return -ETIMEDOUT;
+		if (p.revents && pidfd >= 0)
+			return 0;
 		if (p.revents && recv(ctl, bytes, sizeof(bytes), MSG_DONTWAIT) <= 0 && errno != EINTR)
 			return 0;
 	}
