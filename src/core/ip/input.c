@@ -102,12 +102,9 @@ static bool is_ours(const struct turn *t, uint32_t vi, const struct ipaddr *dst,
 /* A source that no reply could reach (RFC 1122 3.2.1.3). */
 static bool is_bad_source(const struct ipaddr *src)
 {
-	static const struct ipaddr loopback6 = { { [15] = 1 } };
-
-	if (ip_is_any(src) || ip_is_multicast(src))
+	if (ip_is_any(src) || ip_is_multicast(src) || ip_is_loopback(src))
 		return true;
-	return ip_is4(src) ? src->b[12] == 127 || src->b[12] == 0 || ip_to4(src) == 0xffffffffu :
-			     ip_eq(src, &loopback6);
+	return ip_is4(src) && (src->b[12] == 0 || ip_to4(src) == 0xffffffffu);
 }
 
 struct layer3 {

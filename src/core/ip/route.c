@@ -61,9 +61,9 @@ static bool is_kernels(const struct mirror *m, const struct ipaddr *dst)
 {
 	uint32_t n = min_u32(peek32(&m->n_addrs), N_ADDRS);
 
-	if (ip_is_any(dst) || ip_is_multicast(dst))
+	if (ip_is_any(dst) || ip_is_multicast(dst) || ip_is_loopback(dst))
 		return true;
-	if (ip_is4(dst) && (dst->b[12] == 127 || dst->b[12] == 0 || dst->b[12] >= 240))
+	if (ip_is4(dst) && (dst->b[12] == 0 || dst->b[12] >= 240))
 		return true;
 	for (uint32_t i = 0; i < n; i++)
 		if (m->addrs[i].ifindex && (ip_eq(&m->addrs[i].addr, dst) ||
