@@ -115,14 +115,20 @@ static void check_bpf(struct finding *f)
 
 static void check_bpffs(struct finding *f)
 {
+	CLOSE_FD int ctl = agent_connect();
 	struct statfs st;
 
 	if (statfs("/sys/fs/bpf", &st) == 0 && st.f_type == BPF_FS_MAGIC) {
 		found(f, FINE, "mounted at /sys/fs/bpf");
 		return;
 	}
-	found(f, ATTENTION, "not mounted: no other XDP program can share an interface with ours");
-	advise(f, "sudo mount -t bpf bpf /sys/fs/bpf (the agent tries by itself)");
+	if (ctl >= 0) {
+		found(f, FINE, "not mounted here; `onramp status` says what the agent could do about it");
+		return;
+	}
+	found(f, ATTENTION, "not mounted; the agent tries to, because without it no other XDP program can share "
+			    "an interface with ours");
+	advise(f, "sudo mount -t bpf bpf /sys/fs/bpf");
 }
 
 static void check_memlock(struct finding *f)

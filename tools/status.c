@@ -124,7 +124,7 @@ static int print_text(const struct cmd *c, int ctl)
 		puts("no interface is attached\n  try: sudo onramp attach INTERFACE");
 	for (i = 0; agent_link(ctl, i, &l) == 0 && i < N_LINKS; i++)
 		if (l.note[0])
-			printf("%s%s%s\n", colour_on(DIM), l.note, colour_off(DIM));
+			printf("%s%s: %s%s\n", colour_on(DIM), l.name, l.note, colour_off(DIM));
 	putchar('\n');
 	if (stacks.n_rows > 1)
 		table_print(&stacks);

@@ -8,9 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/version.h"
 #include "layout_hash.h"
-
-#define ONRAMP_VERSION "0.1.0"
 
 static int run(const struct cmd *c, int argc, char **argv)
 {
