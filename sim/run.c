@@ -74,6 +74,7 @@ static void world_make(struct sim *w, const struct world *world)
 	defaults(&w->k);
 	world->set(w, &w->k);
 	w->now = NS_PER_S + sim_between(w, 0, 4000) * NS_PER_S;
+	w->began = w->now;
 	w->judge = judge_new();
 	must(w->judge && w->k.n_hosts <= SIM_HOSTS && w->k.n_threads <= SIM_THREADS);
 	w->n_hosts = w->k.n_hosts;
@@ -331,7 +332,7 @@ void sim_run(const char *name, uint64_t seed, const char *record_to, struct sim_
 	}
 	for (uint32_t i = 0; i < w->n_talks; i++)
 		w->n_failed_talks += w->talks[i].e[0].err || w->talks[i].e[1].err;
-	*ret = (struct sim_result){ w->reason[0], w->digest, w->now, w->n_bytes, w->n_frames, w->n_turns,
+	*ret = (struct sim_result){ w->reason[0], w->digest, w->now - w->began, w->n_bytes, w->n_frames, w->n_turns,
 				    w->n_talks + w->n_grams, w->n_failed_talks, { 0 } };
 	memcpy(ret->reason, w->reason, sizeof(ret->reason));
 	sim_running = NULL;

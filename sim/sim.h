@@ -198,7 +198,7 @@ struct sim {
 	uint64_t seed;
 	struct prng rng;
 	struct knobs k;
-	uint64_t now, digest;
+	uint64_t now, began, digest;
 	uint64_t order;
 	struct sim_event *heap;
 	uint32_t n_heap, cap_heap;

@@ -107,9 +107,9 @@ void sim_churn(struct sim *w, struct sim_host *h)
 static void pass_asks(struct sim *w, struct sim_stack *s)
 {
 	for (uint32_t i = 0; i < n_elems(s->seg->neigh_asks); i++) {
-		if (!s->seg->neigh_asks[i].asked)
+		if (s->seg->neigh_asks[i].asked)
 			continue;
-		s->seg->neigh_asks[i].asked = 0;
+		s->seg->neigh_asks[i].asked = 1;
 		for (uint32_t p = 0; p < w->n_hosts; p++) {
 			if ((!ip_eq(&s->seg->neigh_asks[i].addr, &w->host[p].a4) &&
 			     !ip_eq(&s->seg->neigh_asks[i].addr, &w->host[p].a6)) || s->host->asked & 1u << p)
@@ -219,10 +219,18 @@ bool sim_turn_try(struct sim *w, struct sim_stack *s, struct turn *t, struct thr
 	return true;
 }
 
+/* Frames for receiving run low, so that nothing may come that would bring net_rx() about. */
+static bool is_starved(const struct sim *w, const struct turn *t)
+{
+	return t->map->seg->n_posted[0] < min_u32(RX_POSTED, w->k.n_pkts / 2) / 4;
+}
+
+/* As the executors of exec/ do it: no receiving where there is nothing to receive. */
 void sim_turn_round(struct sim *w, struct turn *t)
 {
-	sim_digest(w, net_rx(t));
-	if (net_deadline(t) <= t->now)
+	if (vif_rx_pending(t->map) || is_starved(w, t) || prng_below(&w->rng, 8) == 0)
+		sim_digest(w, net_rx(t));
+	if (t->map->seg->deadline <= t->now)
 		net_tick(t);
 	net_tx(t);
 }

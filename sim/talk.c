@@ -343,6 +343,7 @@ void talk_run(struct sim *w, struct turn *t, struct sim_stack *s, struct thread 
 		th->ep = ep_get(t);
 		if (!th->ep.v)
 			sim_fail(w, "ep_get() has none left");
+		ep_at(t, th->ep)->procs |= 1ull << th->proc;
 		watch_listeners(w, t, s, th);
 	}
 	if (th->mode == TH_EPOLL)
