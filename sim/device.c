@@ -158,7 +158,7 @@ void device_run(struct sim *w, struct sim_stack *s)
 
 	d->scheduled = false;
 	for (uint32_t budget = 32; budget; budget--) {
-		avail = __atomic_load_n(IDX(s, I_TX_PROD), __ATOMIC_ACQUIRE) - d->tx_cons;
+		avail = *IDX(s, I_TX_PROD) - d->tx_cons;
 		room = d->mask + 1 - (d->comp_prod - *IDX(s, I_COMP_CONS)) - d->n_done;
 		if (avail > d->mask + 1) {
 			if (w->k.hostile)
@@ -175,7 +175,7 @@ void device_run(struct sim *w, struct sim_stack *s)
 		}
 		d->n_tx++;
 		wire_send(w, s->host, take_packet(w, s, n, len));
-		__atomic_store_n(IDX(s, I_TX_CONS), d->tx_cons, __ATOMIC_RELEASE);
+		*IDX(s, I_TX_CONS) = d->tx_cons;
 		if (budget == 1)
 			device_kick(w, s);
 	}
@@ -207,7 +207,7 @@ void device_complete(struct sim *w, struct sim_stack *s)
 	}
 	memmove(d->done, d->done + n, (d->n_done - n) * sizeof(*d->done));
 	d->n_done -= n;
-	__atomic_store_n(IDX(s, I_COMP_PROD), d->comp_prod, __ATOMIC_RELEASE);
+	*IDX(s, I_COMP_PROD) = d->comp_prod;
 	complete_later(w, s);
 }
 
@@ -217,7 +217,7 @@ void device_complete(struct sim *w, struct sim_stack *s)
 static void take_fills(struct sim *w, struct sim_stack *s)
 {
 	struct device *d = &s->dev;
-	uint32_t avail = __atomic_load_n(IDX(s, I_FILL_PROD), __ATOMIC_ACQUIRE) - d->fill_cons;
+	uint32_t avail = *IDX(s, I_FILL_PROD) - d->fill_cons;
 
 	if (avail > d->mask + 1) {
 		if (w->k.hostile)
@@ -236,14 +236,14 @@ static void take_fills(struct sim *w, struct sim_stack *s)
 		d->owned[i] = 1;
 		d->fills[d->n_fills++] = i << FRAME_SHIFT;
 	}
-	__atomic_store_n(IDX(s, I_FILL_CONS), d->fill_cons, __ATOMIC_RELEASE);
+	*IDX(s, I_FILL_CONS) = d->fill_cons;
 }
 
 static void hand_up(struct sim *w, struct sim_stack *s, struct sim_frame *f)
 {
 	struct device *d = &s->dev;
 	uint32_t n = (f->len + RX_ROOM - 1) / RX_ROOM, at = 0;
-	uint32_t room = d->mask + 1 - (d->rx_prod - __atomic_load_n(IDX(s, I_RX_CONS), __ATOMIC_ACQUIRE));
+	uint32_t room = d->mask + 1 - (d->rx_prod - *IDX(s, I_RX_CONS));
 
 	take_fills(w, s);
 	if (n > d->n_fills || n > room || room > d->mask + 1) {
@@ -266,7 +266,7 @@ static void hand_up(struct sim *w, struct sim_stack *s, struct sim_frame *f)
 	memmove(d->fills, d->fills + n, (d->n_fills - n) * sizeof(*d->fills));
 	d->n_fills -= n;
 	d->n_rx++;
-	__atomic_store_n(IDX(s, I_RX_PROD), d->rx_prod, __ATOMIC_RELEASE);
+	*IDX(s, I_RX_PROD) = d->rx_prod;
 	free(f);
 	if (s->rx_since == NEVER_NS)
 		s->rx_since = w->now;

@@ -40,7 +40,7 @@ struct tally {
 
 static struct item *items;
 static uint32_t n_items;
-static volatile uint32_t *current;	/* shared: item + 1 of each worker */
+static uint32_t *current;	/* shared: item + 1 of each worker */
 
 static void usage(FILE *f)
 {
@@ -302,7 +302,8 @@ static int run_one(const struct options *o)
 
 	arm_watch();
 	sim_run(items[0].world, items[0].seed, o->trace ? "-" : o->record, &r);
-	printf("%s %llu: %s%s; digest %016llx, %llu bytes, %llu frames, %llu turns, %llu conversations, %llu with an error\n",
+	printf("%s %llu: %s%s; digest %016llx, %llu bytes, %llu frames, %llu turns, %llu conversations, "
+	       "%llu with an error\n",
 	       items[0].world, (unsigned long long)items[0].seed, r.failed ? "FAILED: " : "held", r.reason,
 	       (unsigned long long)r.digest, (unsigned long long)r.n_bytes, (unsigned long long)r.n_frames,
 	       (unsigned long long)r.n_turns, (unsigned long long)r.n_talks, (unsigned long long)r.n_failed_talks);

@@ -180,7 +180,8 @@ static void hung(struct sim *w, const struct end *e, const char *why)
 
 	for (uint32_t i = 0; i < 2 && n < 300; i++) {
 		const struct end *x = &e->talk->e[i];
-		const struct sk *sk = (const void *)(x->s->app.socks + (size_t)(x->sk.v & x->s->app.sk_mask) * SK_BYTES);
+		const struct stack_map *m = &x->s->app;
+		const struct sk *sk = (const void *)(m->socks + (size_t)(x->sk.v & m->sk_mask) * SK_BYTES);
 		const struct tcb *b = tcb_of_const(sk);
 
 		if (!x->open) {
@@ -294,7 +295,7 @@ static void count_back(struct sim *w, struct sim_stack *s)
 	sim_check(w, s, &t);
 	sim_turn_end(w, s, &t);
 	for (uint32_t i = 0; i < N_PORT_BLOCKS; i++)
-		used += (uint32_t)(__builtin_popcountll(g->ports[i].used[0]) + __builtin_popcountll(g->ports[i].used[1]));
+		used += !!g->ports[i].used[0] + !!g->ports[i].used[1];
 	for (uint32_t i = 0; i < N_WAITERS; i++)
 		awake += g->waiters[i].state != WAITER_FREE;
 	for (uint32_t i = 1; i <= s->app.ep_mask; i++)
@@ -306,7 +307,7 @@ static void count_back(struct sim *w, struct sim_stack *s)
 		sim_fail(w, "S6: stack %u: %u of %u sockets free, %u connections, %u orphans, %u in TIME_WAIT", s->id,
 			 g->n_free_sk, w->k.n_socks - 1, g->n_conns, g->n_orphans, g->n_tw);
 	if (used || awake || eps || g->work_head || g->txwait_head)
-		sim_fail(w, "S6: stack %u: %u ports in use, %u waiters, %u epolls, lists %u %u", s->id, used, awake,
+		sim_fail(w, "S6: stack %u: ports of %u blocks in use, %u waiters, %u epolls, lists %u %u", s->id, used, awake,
 			 eps, g->work_head, g->txwait_head);
 }
 

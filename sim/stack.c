@@ -19,7 +19,7 @@ static void mirror_write(struct sim_host *h, bool begin)
 {
 	struct mirror *m = h->mirror;
 
-	__atomic_store_n(&m->seq, m->seq + 1, __ATOMIC_RELEASE);
+	m->seq++;
 	if (!begin)
 		m->generation++;
 }
