@@ -87,22 +87,54 @@ noreturn_fn static void become_agent(const char *path, int ready, int log)
 	_exit(EXIT_CANNOT_RUN);
 }
 
-/* One line on the descriptor means ready; its end, or silence, means not. */
-static bool wait_ready(int fd)
+enum outcome { READY, ENDED, SILENT };
+
+/* One line on the descriptor means ready; its end, that the agent has given up. */
+static enum outcome wait_ready(int fd)
 {
 	struct pollfd p = { .fd = fd, .events = POLLIN };
 	char byte;
+	int n;
 
 	for (;;) {
-		if (poll(&p, 1, READY_TIMEOUT_MS) <= 0 && errno != EINTR)
-			return false;
-		if (!p.revents)
+		n = poll(&p, 1, READY_TIMEOUT_MS);
+		if (n == 0)
+			return SILENT;
+		if (n < 0)
 			continue;
 		if (read(fd, &byte, 1) != 1)
-			return false;
+			return ENDED;
 		if (byte == '\n')
-			return true;
+			return READY;
 	}
+}
+
+/* Somebody has the agent's name, though he may not listen yet. */
+static bool name_is_taken(void)
+{
+	static const char name[] = " @" CTL_NAME "\n";
+	char line[256];
+	bool taken = false;
+	FILE *f = fopen("/proc/self/net/unix", "re");
+
+	while (f && !taken && fgets(line, sizeof(line), f))
+		taken = strlen(line) >= sizeof(name) &&
+			strcmp(line + strlen(line) - (sizeof(name) - 1), name) == 0;
+	if (f)
+		fclose(f);
+	return taken;
+}
+
+/* Ours gave up because another was started at the same moment: that one will do. */
+static int await_other(void)
+{
+	int fd = agent_connect(), waited;
+
+	for (waited = 0; fd == -ECONNREFUSED && waited < READY_TIMEOUT_MS && name_is_taken(); waited += 50) {
+		poll(NULL, 0, 50);
+		fd = agent_connect();
+	}
+	return fd;
 }
 
 /* The last line that it wrote before it gave up. */
@@ -122,19 +154,14 @@ static void last_words(int log, char *ret, size_t bytes)
 	tame(ret);
 }
 
-static int explain_failure(const struct cmd *c, pid_t pid, int log)
+static int explain_failure(const struct cmd *c, enum outcome o, int status, int log)
 {
 	char words[512];
-	int status = 0;
 
-	if (waitpid(pid, &status, WNOHANG) == 0) {	/* alive, and silent: it is ours to end */
-		kill(pid, SIGTERM);
-		waitpid(pid, &status, 0);
-		fail(c, "", "the agent was not ready within %d s", READY_TIMEOUT_MS / 1000);
-		return -ETIMEDOUT;
-	}
 	last_words(log, words, sizeof(words));
-	if (words[0])
+	if (o == SILENT)
+		fail(c, "onramp doctor", "the agent was not ready within %d s", READY_TIMEOUT_MS / 1000);
+	else if (words[0])
 		fail(c, "onramp doctor", "the agent did not start: %s", words);
 	else if (WIFSIGNALED(status))
 		fail(c, "onramp doctor", "the agent died of signal %d at start", WTERMSIG(status));
@@ -146,8 +173,9 @@ static int explain_failure(const struct cmd *c, pid_t pid, int log)
 int agent_start(const struct cmd *c)
 {
 	char path[PATH_MAX];
-	int ready[2], fd;
+	int ready[2], fd, status = 0;
 	CLOSE_FD int log = -1, from = -1;
+	enum outcome o;
 	pid_t pid;
 
 	if (own_path(OWN_AGENT, path, sizeof(path))) {
@@ -169,9 +197,12 @@ int agent_start(const struct cmd *c)
 		fail(c, "", "the agent cannot be started: %s", strerror(errno));
 		return -EAGAIN;
 	}
-	if (!wait_ready(from)) {
-		fd = agent_connect();	/* somebody else started one at the same moment */
-		return fd >= 0 ? fd : explain_failure(c, pid, log);
+	o = wait_ready(from);
+	if (o != READY) {
+		kill(pid, SIGTERM);	/* it is silent, or it is leaving anyhow */
+		waitpid(pid, &status, 0);
+		fd = await_other();
+		return fd >= 0 ? fd : explain_failure(c, o, status, log);
 	}
 	fd = agent_connect();
 	if (fd < 0)

@@ -56,6 +56,7 @@ static int explain(const struct cmd *c, const char *name, struct ctl_call *call,
 		return fail(c, "onramp doctor", "%s: %s", name, text);
 	switch (rc) {
 	case -ENODEV:
+	case -ENOENT:
 		return fail(c, "onramp status", "%s is not attached", name);
 	case -EEXIST:
 	case -EALREADY:

@@ -298,6 +298,7 @@ static int run(const struct cmd *c, int argc, char **argv)
 {
 	struct ask a = { .fd = -1 };
 	struct proc_tab p;
+	char again[64];
 	int rc = parse(c, argc, argv, &a);
 
 	if (rc)
@@ -305,8 +306,9 @@ static int run(const struct cmd *c, int argc, char **argv)
 	rc = proc_tab_read(a.pid, &p);
 	if (rc == -ESRCH)
 		return fail(c, "", "no process has the id %d", a.pid);
+	snprintf(again, sizeof(again), "sudo onramp why %d", a.pid);
 	if (rc == -EACCES || rc == -EPERM)
-		return fail(c, "sudo onramp why", "process %d belongs to somebody else", a.pid);
+		return fail(c, again, "process %d belongs to somebody else", a.pid);
 	if (rc == -EPROTO)
 		return fail(c, "use the onramp that it was started with",
 			    "process %d runs under another build of onramp", a.pid);

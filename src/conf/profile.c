@@ -253,8 +253,9 @@ static int load(const char *name, unsigned place, unsigned depth, struct profile
 			fclose(f);
 			return rc;
 		}
-		if (errno != ENOENT && errno != ENOTDIR) {
-			rc = -errno;
+		rc = -errno;
+		/* A folder that is closed to us is not ours: HOME is root's after setpriv or su. */
+		if (rc != -ENOENT && rc != -ENOTDIR && !(rc == -EACCES && access(dir, X_OK))) {
 			say(why, n, "profile '%s': %s: %s", name, path, strerror(-rc));
 			return rc;
 		}
