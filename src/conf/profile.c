@@ -29,7 +29,7 @@
 #define N_PLACES 3	/* the user's folder, the machine's, built in */
 
 static const struct profile built_in[] = {
-	{ "default", 20, false, "built in" },	/* about what waking a sleeping core costs */
+	{ "default", 50, false, "built in" },	/* twice what waking a sleeping core costs */
 	{ "latency", 100000, false, "built in" },	/* a request every 100 ms never sleeps */
 };
 
