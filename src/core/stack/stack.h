@@ -184,8 +184,12 @@ struct ep_event { uint32_t events; int32_t fd; uint64_t data; };
 must_check ep_h ep_get(struct turn *t);			/* 0: pool empty */
 void ep_put(struct turn *t, ep_h h);			/* drops all its items */
 static inline struct ep *ep_at(const struct turn *t, ep_h h) { return &t->map->eps[h.v & t->map->ep_mask]; }
-must_check int ep_add(struct turn *t, ep_h h, struct sk *sk, int32_t fd, uint32_t events, uint64_t data);	/* -EEXIST, -ENOSPC */
-must_check int ep_mod(struct turn *t, ep_h h, struct sk *sk, int32_t fd, uint32_t events, uint64_t data);	/* -ENOENT */
+/* -EEXIST, -ENOSPC. What is ready already is reported. */
+must_check int ep_add(struct turn *t, ep_h h, struct sk *sk, int32_t fd, uint32_t events,
+		      uint64_t data);
+/* -ENOENT. As ep_add() for what is ready already; re-arms EPOLLONESHOT. */
+must_check int ep_mod(struct turn *t, ep_h h, struct sk *sk, int32_t fd, uint32_t events,
+		      uint64_t data);
 must_check int ep_del(struct turn *t, ep_h h, struct sk *sk, int32_t fd);	/* -ENOENT */
 /* Collects up to max events in list order with Linux's LT/ET/ONESHOT rules; LT items that are
  * still ready go to the tail. Cost: proportional to what is reported, not to what is watched. */

@@ -19,6 +19,8 @@
  *  D4  The word lies in the application's memory. On the strong side a word that cannot be
  *      is condemned, never waited for.
  */
+#include "core/stack/turn.h"
+
 #include "base/atomic.h"
 #include "core/stack/stack.h"
 
