@@ -67,6 +67,7 @@ $(O)/o/%.o: %.c $(O)/gen/layout_hash.h
 	$(CC) $(CFLAGS) -MMD -MP -c $< -o $@
 
 $(call obj,$(agent_src)): $(skel)
+$(O)/o/src/preload/calls.o: $(O)/gen/calls.inc
 
 $(O)/libcore.a: $(call obj,$(core_src))
 	@rm -f $@; $(AR) rcs $@ $^

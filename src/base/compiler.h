@@ -11,6 +11,8 @@
 #define cacheline_aligned __attribute__((aligned(64)))
 #define fallthrough	__attribute__((fallthrough))
 #define target_isa(isa)	__attribute__((target(isa)))
+#define starts_library	__attribute__((constructor))
+#define ends_library	__attribute__((destructor))
 #define unused_arg	__attribute__((unused))
 #define exported	__attribute__((visibility("default")))
 /* f(&var) when var goes out of scope. */

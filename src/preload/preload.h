@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Standing in front of libc. Each wrapper asks the fd table first; what is not ours goes to
+ * the next definition of the same name (libc's, or another preloaded library's), found at
+ * its first use, before any constructor if need be. errno is touched only to report an
+ * error of our own: this is where -errno becomes errno, once.
+ *
+ * Wrappers are defined under C names of their own and given the linker's name, so that the
+ * headers' declarations (transparent unions, nonnull, variadic) do not get in the way.
+ */
+#ifndef PRELOAD_PRELOAD_H
+#define PRELOAD_PRELOAD_H
+
+#include <errno.h>
+
+#include "sock/sock.h"
+
+void *libc_find(void **at, const char *name);
+
+static inline void *libc_own(void **at, const char *name)
+{
+	/* relaxed: two threads that look for the same name find the same. */
+	void *p = __atomic_load_n(at, __ATOMIC_RELAXED);
+
+	return likely(p != NULL) ? p : libc_find(at, name);
+}
+
+static inline int64_t sk_result(int64_t r)
+{
+	if (likely(r >= 0))
+		return r;
+	errno = (int)-r;
+	return -1;
+}
+
+/* The wrappers, for the hand-written ones to call. */
+ssize_t wrap_read(int fd, void *p, size_t n) symbol_name("read");
+ssize_t wrap_write(int fd, const void *p, size_t n) symbol_name("write");
+ssize_t wrap_recv(int fd, void *p, size_t n, int flags) symbol_name("recv");
+ssize_t wrap_recvfrom(int fd, void *p, size_t n, int flags, struct sockaddr *sa, socklen_t *sa_n) symbol_name("recvfrom");
+ssize_t wrap_send(int fd, const void *p, size_t n, int flags) symbol_name("send");
+int wrap_poll(struct pollfd *p, nfds_t n, int ms) symbol_name("poll");
+int wrap_ppoll(struct pollfd *p, nfds_t n, const struct timespec *to, const sigset_t *set) symbol_name("ppoll");
+int wrap_select(int n, fd_set *r, fd_set *w, fd_set *x, struct timeval *to) symbol_name("select");
+int wrap_close(int fd) symbol_name("close");
+int wrap_close_range(unsigned first, unsigned last, int flags) symbol_name("close_range");
+int wrap_connect(int fd, const struct sockaddr *sa, socklen_t n) symbol_name("connect");
+int wrap_dup2(int from, int to) symbol_name("dup2");
+int wrap_fcntl(int fd, int cmd, long arg) symbol_name("fcntl");
+
+#endif

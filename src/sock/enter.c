@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Entering our stack from a call of the program, and leaving it: the one place that knows of
+ * re-entry and of what is owed to the agent.
+ *
+ * A signal handler may run in the middle of our turn and call, say, write() on an accelerated
+ * socket. Its own thread holds the door, so waiting would be for ever: such a call fails with
+ * EINTR or EAGAIN (D5), both of which a handler must expect. close() cannot fail so: the
+ * descriptor is remembered and closed when the turn has ended.
+ */
+#include "sock/self.h"
+
+#include <errno.h>
+
+thread_fast struct thread me;
+
+bool sk_enter(struct turn *t)
+{
+	if (unlikely(me.in_turn))
+		return false;
+	me.in_turn = 1;
+	/* A handler of this thread sees the flag before anything of the turn happens. */
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	exec_begin(&self.x, t);
+	return true;
+}
+
+static cold_fn void close_late(void)
+{
+	while (me.n_late)
+		(void)sk_close(me.late[--me.n_late]);
+}
+
+int64_t late_close(int fd)
+{
+	if (me.n_late == SOCK_N_LATE)
+		return -EINTR;
+	me.late[me.n_late++] = fd;
+	return 0;
+}
+
+/* What the turn wants of the agent. Under seccomp it waits for another process's turn. */
+static cold_fn void ask_agent(void)
+{
+	if (self.quiet)
+		return;
+	me.in_turn = 1;
+	if (peek32(&self.x.map.seg->port_scarce))
+		(void)!exec_get_ports(&self.x);
+	me.in_turn = 0;
+}
+
+void sk_leave(struct turn *t, bool defer_kick)
+{
+	uint32_t asks;
+
+	exec_end(&self.x, t, defer_kick);
+	asks = peek32(&self.x.map.seg->port_scarce);
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	me.in_turn = 0;
+	if (unlikely(asks))
+		ask_agent();
+	if (unlikely(me.n_late))
+		close_late();
+}
+
+/* The clock is asked at every 16th look only: a timer may be that much late, a packet not. */
+bool sk_due(void)
+{
+	if (vif_rx_pending(&self.x.map))
+		return true;
+	if (++me.n_peeks & 15)
+		return false;
+	return host_now() >= peek64(&self.x.map.seg->deadline);
+}
+
+void sk_round(void)
+{
+	struct turn t;
+
+	if (turn_holder(&self.x.map) || !sk_enter(&t))
+		return;
+	exec_round(&self.x, &t);
+	sk_leave(&t, false);
+}
+
+int64_t nest_error(struct ent e)
+{
+	struct sk *sk = sk_peek(e.h);
+
+	return sk && sk->user & SKU_NONBLOCK ? -EAGAIN : -EINTR;
+}
+
+void raise_sigpipe(void)
+{
+	SYS3(SYS_tgkill, sys_getpid(), sys_gettid(), SIGPIPE);
+}

@@ -1,0 +1,413 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * epoll. The program's descriptor is a real kernel epoll, and what is not ours is in it. For
+ * accelerated sockets there is a second instance in the segment (core/stack/epoll.c), made
+ * when the first one is added; the table's entry holds its handle. epoll_wait() reports from
+ * both; while it sleeps, the kernel's instance is one more thing that it watches.
+ *
+ * Invariants
+ *  P1  The kernel's instance is looked at whenever ours has nothing and the call is about to
+ *	wait or return empty-handed, and else in the pace of foreign_due(): a busy program pays
+ *	little for it and starves nobody.
+ *  P2  A listener or datagram socket of ours is in both, under the same data; one report of a
+ *	pair is dropped when both are in the same answer.
+ *  P3  A socket may be added before it is decided (then it is the kernel's). Such
+ *	registrations are remembered, and moved when the socket becomes ours.
+ *  P4  The device is polled at most once a call before it sleeps.
+ *
+ * A sleeper that was rung must look (core/stack/epoll.c E5): a wait that ends by a signal or
+ * by time still collects, and what it finds is reported instead.
+ */
+#include "sock/self.h"
+
+#include <errno.h>
+#include <fcntl.h>
+
+#define BATCH 64
+
+/* ---- registrations of undecided sockets (P3) ------------------------------------------------- */
+
+#define N_REGS 1024	/* x 24 B; a program with more pending sockets in epoll keeps the rest in the kernel */
+
+struct reg {
+	int32_t	 fd;	/* less one, so that zeroed memory is an empty table */
+	int32_t	 ep;
+	uint32_t events;
+	uint64_t data;
+};
+static struct reg regs[N_REGS];
+static uint32_t n_regs;		/* slots ever used */
+static uint32_t regs_lock;
+
+static void lock_regs(void)
+{
+	/* acq: pairs with rel in unlock_regs(); held for a few loads and stores */
+	while (__atomic_exchange_n(&regs_lock, 1, __ATOMIC_ACQUIRE))
+		sys_relax();
+}
+
+static void unlock_regs(void)
+{
+	/* rel: pairs with acq in lock_regs() */
+	__atomic_store_n(&regs_lock, 0, __ATOMIC_RELEASE);
+}
+
+static struct reg *reg_find(int fd, int ep)
+{
+	uint32_t i;
+
+	for (i = 0; i < n_regs; i++)
+		if (regs[i].fd == fd + 1 && (ep < 0 || regs[i].ep == ep))
+			return &regs[i];
+	return NULL;
+}
+
+static void reg_note(int op, int ep, int fd, const struct epoll_event *e)
+{
+	struct reg *r;
+	uint32_t i;
+
+	lock_regs();
+	r = reg_find(fd, ep);
+	for (i = 0; !r && op == EPOLL_CTL_ADD && i < N_REGS; i++)
+		if (!regs[i].fd)
+			r = &regs[i];
+	if (r && op == EPOLL_CTL_DEL) {
+		r->fd = 0;
+	} else if (r) {
+		*r = (struct reg){ .fd = fd + 1, .ep = ep, .events = e->events, .data = e->data.u64 };
+		if ((uint32_t)(r - regs) >= n_regs)
+			n_regs = (uint32_t)(r - regs) + 1;
+	}
+	unlock_regs();
+}
+
+/* Takes one registration of that socket off the table. */
+static bool reg_take(int fd, struct reg *ret)
+{
+	struct reg *r;
+
+	lock_regs();
+	r = reg_find(fd, -1);
+	if (r) {
+		*ret = *r;
+		r->fd = 0;
+	}
+	unlock_regs();
+	return r != NULL;
+}
+
+void epoll_forget(int fd)
+{
+	struct reg ignored;
+
+	if (!n_regs)
+		return;
+	while (reg_take(fd, &ignored))
+		;
+}
+
+/* ---- create, close -------------------------------------------------------------------------------- */
+
+static int64_t note_epoll(int fd)
+{
+	if (fd >= 0 && self.state != ST_LEFT && self.state != ST_NEVER && fd_table() == 0)
+		fd_put(fd, (struct ent){ .kind = FD_EPOLL });
+	return fd;
+}
+
+int64_t sk_epoll_create1(int flags)
+{
+	return note_epoll(sys_epoll_create1(flags));
+}
+
+int64_t sk_epoll_create(int size)
+{
+	return size > 0 ? note_epoll(sys_epoll_create1(0)) : -EINVAL;
+}
+
+void epoll_close(int fd, struct ent e)
+{
+	struct turn t;
+	struct ep *ep;
+
+	wait_forget_nested(fd);
+	if (!e.h || (e.flags & FDF_SHARED && fd_has_twin(fd, e.h, e.kind)) || !sk_enter(&t))
+		return;
+	ep = ep_at(&t, (ep_h){ e.h });
+	ep->procs &= ~(1ull << self.x.proc);
+	if (ep->live && !ep->procs)
+		ep_put(&t, (ep_h){ e.h });
+	sk_leave(&t, false);
+}
+
+/* Our half of an epoll, made at first need. All its descriptors learn of it. */
+static int ensure_ep(int epfd, struct ent *e)
+{
+	struct turn t;
+	uint32_t i, n;
+	ep_h h;
+
+	if (e->h)
+		return 0;
+	if (!sk_enter(&t))
+		return -EINTR;
+	h = ep_get(&t);
+	if (h.v)
+		ep_at(&t, h)->procs = 1ull << self.x.proc;
+	sk_leave(&t, false);
+	if (!h.v)
+		return -ENOMEM;
+	e->h = h.v;
+	fd_put(epfd, *e);
+	n = e->flags & FDF_SHARED ? self.tab->n_used : 0;
+	for (i = 0; i < n; i++) {	/* dup()ed before: copies have no handle yet */
+		struct ent o = fd_get((int)i);
+
+		if (o.kind == FD_EPOLL && !o.h && o.flags & FDF_SHARED &&
+		    SYS5(SYS_kcmp, sys_getpid(), sys_getpid(), 0, i, epfd) == 0) {
+			o.h = h.v;
+			fd_put((int)i, o);
+		}
+	}
+	return 0;
+}
+
+/* ---- ctl ---------------------------------------------------------------------------------------------- */
+
+static int ctl_ours(int op, struct ent ep, int fd, struct ent e, uint32_t events, uint64_t data)
+{
+	ep_h h = { ep.h };
+	int err = -EBADF;
+	struct turn t;
+	struct sk *sk;
+
+	if (!sk_enter(&t))
+		return -EINTR;
+	sk = sk_find(&t, (sk_h){ e.h });
+	if (sk && op == EPOLL_CTL_ADD)
+		err = ep_add(&t, h, sk, fd, events, data);
+	else if (sk && op == EPOLL_CTL_MOD)
+		err = ep_mod(&t, h, sk, fd, events, data);
+	else if (sk && op == EPOLL_CTL_DEL)
+		err = ep_del(&t, h, sk, fd);
+	else if (sk)
+		err = -EINVAL;
+	sk_leave(&t, me.batch != 0);
+	return err;
+}
+
+/* P2: the kernel's socket below is watched too; it can always be written to, so only for reading. */
+static void ctl_kernel_too(int op, int epfd, int fd, const struct epoll_event *e)
+{
+	struct epoll_event k = { 0 };
+
+	if (e) {
+		k = *e;
+		k.events &= ~(uint32_t)(EPOLLOUT | EPOLLWRNORM | EPOLLONESHOT);
+	}
+	(void)sys_epoll_ctl(epfd, op, fd, &k);
+}
+
+static int64_t ctl_accelerated(int op, int epfd, struct ent ep, int fd, struct ent e,
+			       struct epoll_event *ev)
+{
+	uint32_t bad = EPOLLEXCLUSIVE | EPOLLONESHOT;
+	int r;
+
+	if (op != EPOLL_CTL_DEL && !ev)
+		return -EFAULT;
+	if (op != EPOLL_CTL_DEL && (ev->events & bad) == bad)
+		return -EINVAL;
+	r = ensure_ep(epfd, &ep);
+	if (!r)
+		r = ctl_ours(op, ep, fd, e, ev ? ev->events : 0, ev ? ev->data.u64 : 0);
+	if (!r && e.kind != FD_TCP) {
+		fd_flags(epfd, FDF_FOREIGN, 0);
+		ctl_kernel_too(op, epfd, fd, ev);
+	}
+	return r;
+}
+
+int64_t sk_epoll_ctl(int epfd, int op, int fd, struct epoll_event *ev)
+{
+	struct ent ep = fd_get(epfd), e = fd_get(fd);
+	int r;
+
+	if (ep.kind == FD_PRIVATE || e.kind == FD_PRIVATE)
+		return -EBADF;
+	if (ep.kind != FD_EPOLL)
+		return SK_PASS;
+	if (ent_is_ours(e))
+		return ctl_accelerated(op, epfd, ep, fd, e, ev);
+	if (op == EPOLL_CTL_ADD && !(ep.flags & FDF_FOREIGN))
+		fd_flags(epfd, FDF_FOREIGN, 0);
+	if (e.kind != FD_PLAIN || e.reason != REASON_UNDECIDED)
+		return SK_PASS;
+	r = sys_epoll_ctl(epfd, op, fd, ev);
+	if (!r)
+		reg_note(op, epfd, fd, ev);
+	return r;
+}
+
+void epoll_moved(int fd, struct ent e)
+{
+	struct epoll_event ev;
+	struct reg r;
+
+	while (n_regs && reg_take(fd, &r)) {
+		ev = (struct epoll_event){ .events = r.events, .data.u64 = r.data };
+		(void)sys_epoll_ctl(r.ep, EPOLL_CTL_DEL, fd, NULL);
+		(void)ctl_accelerated(EPOLL_CTL_ADD, r.ep, fd_get(r.ep), fd, e, &ev);
+	}
+}
+
+/* ---- wait ------------------------------------------------------------------------------------------------ */
+
+struct epwait {
+	int	 epfd;
+	struct ent ep;
+	struct epoll_event *ev;
+	int	 max;
+};
+
+static bool ep_has(const struct wait *w)
+{
+	return peek32(&self.x.map.eps[w->h & self.x.map.ep_mask].n_ready) != 0;
+}
+
+static void ep_arm(struct turn *t, const struct wait *w, uint32_t bit, bool on)
+{
+	struct ep *ep = ep_at(t, (ep_h){ w->h });
+
+	ep->wait_mask = on ? ep->wait_mask | bit : ep->wait_mask & ~bit;
+}
+
+/* Ours: one turn, and only if there may be something. */
+static int collect_ours(const struct epwait *p, uint64_t *ret_now)
+{
+	struct wait w = { .h = p->ep.h };
+	struct ep_event got[BATCH];
+	uint32_t i, n;
+	struct turn t;
+
+	*ret_now = 0;
+	if (!ep_has(&w) && !sk_due())
+		return 0;
+	if (!sk_enter(&t))
+		return -EINTR;
+	exec_round(&self.x, &t);	/* P4 */
+	n = ep_collect(&t, (ep_h){ p->ep.h }, got, min_u32((uint32_t)p->max, BATCH));
+	*ret_now = t.now;
+	sk_leave(&t, false);
+	for (i = 0; i < n; i++)
+		p->ev[i] = (struct epoll_event){ .events = got[i].events, .data.u64 = got[i].data };
+	return (int)n;
+}
+
+/* P2: a report of the kernel's under the same data as one of ours adds its bits there. */
+static int merge(struct epoll_event *ours, int n_ours, struct epoll_event *k, int n_k)
+{
+	int i, j, kept = 0;
+
+	for (i = 0; i < n_k; i++) {
+		for (j = 0; j < n_ours && ours[j].data.u64 != k[i].data.u64; j++)
+			;
+		if (j < n_ours)
+			ours[j].events |= k[i].events;
+		else
+			k[kept++] = k[i];
+	}
+	return kept;
+}
+
+static int collect_kernel(const struct epwait *p, int have, uint64_t now)
+{
+	int n = have < p->max ? sys_epoll_pwait(p->epfd, p->ev + have, p->max - have, 0, NULL) : 0;
+
+	foreign_found(now, n > 0);
+	return n > 0 && have ? merge(p->ev, have, p->ev + have, n) : n;
+}
+
+static int collect(const struct epwait *p, bool kernel_now)
+{
+	bool foreign = fd_get(p->epfd).flags & FDF_FOREIGN;
+	uint64_t now;
+	int n = collect_ours(p, &now), k = 0;
+
+	if (n < 0)
+		return n;
+	me.batch = n > 1 ? (uint32_t)n : 0;
+	if (foreign && !kernel_now) {
+		now = now ? now : host_now();
+		kernel_now = foreign_due(now);
+	}
+	if (foreign && kernel_now)
+		k = collect_kernel(p, n, now ? now : host_now());
+	return k < 0 ? (n ? n : k) : n + k;
+}
+
+static int64_t wait_loop(const struct epwait *p, uint64_t until, bool at_once, const sigset_t *set)
+{
+	struct wait w;
+	int n, err;
+
+	exec_flush(&self.x);
+	n = collect(p, false);
+	if (n || at_once)
+		return n;
+	wait_init(&w, until);
+	w.mask = set;
+	w.ready = ep_has;
+	w.arm = ep_arm;
+	w.h = p->ep.h;
+	w.nested = fd_get(p->epfd).flags & FDF_FOREIGN ? p->epfd : -1;
+	for (;;) {
+		err = wait_for(&w);
+		n = collect(p, w.foreign || err);
+		if (n)
+			return n;
+		if (err)
+			return err == -ETIMEDOUT ? 0 : err;
+	}
+}
+
+static int64_t wait_any(int epfd, struct epoll_event *ev, int max, uint64_t ns, const sigset_t *set)
+{
+	struct epwait p = { .epfd = epfd, .ep = fd_get(epfd), .ev = ev, .max = max };
+
+	if (p.ep.kind == FD_PRIVATE)
+		return -EBADF;
+	if (p.ep.kind != FD_EPOLL || !p.ep.h)
+		return SK_PASS;
+	if (max <= 0)
+		return -EINVAL;
+	return wait_loop(&p, ns == NEVER_NS || ns == 0 ? ns : until_ns(ns), ns == 0, set);
+}
+
+static uint64_t ms_ns(int ms)
+{
+	return ms < 0 ? NEVER_NS : (uint64_t)ms * NS_PER_MS;
+}
+
+int64_t sk_epoll_wait(int ep, struct epoll_event *e, int max, int ms)
+{
+	return wait_any(ep, e, max, ms_ns(ms), NULL);
+}
+
+int64_t sk_epoll_pwait(int ep, struct epoll_event *e, int max, int ms, const sigset_t *set)
+{
+	return wait_any(ep, e, max, ms_ns(ms), set);
+}
+
+int64_t sk_epoll_pwait2(int ep, struct epoll_event *e, int max, const struct timespec *to,
+			const sigset_t *set)
+{
+	uint64_t ns = NEVER_NS;
+
+	if (to && (to->tv_sec < 0 || to->tv_nsec < 0 || to->tv_nsec >= (long)NS_PER_S))
+		return SK_PASS;
+	if (to && (uint64_t)to->tv_sec < NEVER_NS / NS_PER_S / 2)
+		ns = (uint64_t)to->tv_sec * NS_PER_S + (uint64_t)to->tv_nsec;
+	return wait_any(ep, e, max, ns, set);
+}

@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The many names under which libc offers reading and writing, brought to two: a transfer
+ * (struct io) to or from a connection, or a datagram socket.
+ */
+#include "sock/io.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <netinet/in.h>
+#include <sys/mman.h>
+
+#define IOV_ON_STACK 16
+
+/* A copy of the program's iovec, which the transfer moves on; it must stay as it was. */
+struct iov_copy {
+	struct iovec small[IOV_ON_STACK];
+	struct iovec *v;
+	size_t mapped;
+};
+
+static int copy_iov(struct iov_copy *c, const struct iovec *v, size_t n)
+{
+	c->v = c->small;
+	c->mapped = 0;
+	if (n > IOV_MAX)
+		return -EMSGSIZE;
+	if (n > IOV_ON_STACK) {
+		c->mapped = n * sizeof(*v);
+		c->v = sys_mmap(NULL, c->mapped, PROT_READ | PROT_WRITE,
+				MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		if (SYS_MAP_FAILED(c->v))
+			return -ENOMEM;
+	}
+	if (n)
+		memcpy(c->v, v, n * sizeof(*v));
+	return 0;
+}
+
+static void drop_iov(struct iov_copy *c)
+{
+	if (c->mapped)
+		sys_munmap(c->v, c->mapped);
+}
+
+static int64_t read_any(struct io *io, struct sockaddr *sa, socklen_t *sa_n, int *ret_flags)
+{
+	struct ent e = fd_get(io->fd);
+
+	*ret_flags = 0;
+	if (likely(e.kind == FD_TCP)) {
+		if (sa_n)
+			*sa_n = 0;	/* as the kernel: a stream's peer is not repeated */
+		return tcp_read(e, io);
+	}
+	if (e.kind == FD_UDP)
+		return dgram_read(e, io, sa, sa_n, ret_flags);
+	return e.kind == FD_LISTEN ? -ENOTCONN : e.kind == FD_PRIVATE ? -EBADF : SK_PASS;
+}
+
+static int64_t write_any(struct io *io, const struct sockaddr *sa, socklen_t sa_n)
+{
+	struct ent e = fd_get(io->fd);
+
+	if (likely(e.kind == FD_TCP))
+		return tcp_write(e, io);
+	if (e.kind == FD_PLAIN && sa && udp_autobind(io->fd) == 0)
+		e = fd_get(io->fd);
+	if (e.kind == FD_UDP)
+		return dgram_write(e, io, sa, sa_n);
+	if (e.kind == FD_LISTEN) {
+		if (!(io->flags & MSG_NOSIGNAL))
+			raise_sigpipe();
+		return -EPIPE;
+	}
+	return e.kind == FD_PRIVATE ? -EBADF : SK_PASS;
+}
+
+/* ---- receiving ------------------------------------------------------------------------------- */
+
+int64_t sk_recvfrom(int fd, void *p, size_t n, int flags, struct sockaddr *sa, socklen_t *sa_n)
+{
+	struct iovec v = { p, n };
+	struct io io = { .iov = &v, .n_iov = 1, .flags = flags, .fd = fd };
+	int ignored;
+
+	return read_any(&io, sa, sa_n, &ignored);
+}
+
+int64_t sk_recv(int fd, void *p, size_t n, int flags)
+{
+	return sk_recvfrom(fd, p, n, flags, NULL, NULL);
+}
+
+int64_t sk_read(int fd, void *p, size_t n)
+{
+	return sk_recvfrom(fd, p, n, 0, NULL, NULL);
+}
+
+int64_t sk_readv(int fd, const struct iovec *v, int n)
+{
+	struct iov_copy c;
+	struct io io = { .n_iov = (uint32_t)n, .fd = fd };
+	int ignored;
+	int64_t r;
+
+	if (n < 0 || n > IOV_MAX)
+		return -EINVAL;
+	r = copy_iov(&c, v, (size_t)n);
+	if (r)
+		return r;
+	io.iov = c.v;
+	r = read_any(&io, NULL, NULL, &ignored);
+	drop_iov(&c);
+	return r;
+}
+
+int64_t sk_recvmsg(int fd, struct msghdr *m, int flags)
+{
+	struct iov_copy c;
+	struct io io = { .n_iov = (uint32_t)m->msg_iovlen, .flags = flags, .fd = fd };
+	socklen_t sa_n = m->msg_namelen;
+	int64_t r = copy_iov(&c, m->msg_iov, m->msg_iovlen);
+	int got;
+
+	if (r)
+		return r;
+	io.iov = c.v;
+	r = read_any(&io, m->msg_name, &sa_n, &got);
+	drop_iov(&c);
+	if (r < 0)
+		return r;
+	m->msg_namelen = m->msg_name ? sa_n : 0;
+	m->msg_controllen = 0;
+	m->msg_flags = got | (flags & MSG_OOB);
+	return r;
+}
+
+int64_t sk_recvmmsg(int fd, struct mmsghdr *m, unsigned n, int flags, struct timespec *to)
+{
+	uint64_t until = to ? until_ns((uint64_t)to->tv_sec * NS_PER_S + (uint64_t)to->tv_nsec) : NEVER_NS;
+	int each = flags & ~MSG_WAITFORONE;
+	unsigned i;
+	int64_t r = 0;
+
+	for (i = 0; i < n; i++) {
+		r = sk_recvmsg(fd, &m[i].msg_hdr, each);
+		if (r < 0)
+			break;
+		m[i].msg_len = (unsigned)r;
+		if (flags & MSG_WAITFORONE)
+			each |= MSG_DONTWAIT;
+		if (until != NEVER_NS && host_now() >= until) {
+			i++;
+			break;
+		}
+	}
+	return i ? (int64_t)i : r;
+}
+
+/* ---- sending ------------------------------------------------------------------------------------ */
+
+int64_t sk_sendto(int fd, const void *p, size_t n, int flags, const struct sockaddr *sa, socklen_t sa_n)
+{
+	struct iovec v = { (void *)(uintptr_t)p, n };
+	struct io io = { .iov = &v, .n_iov = 1, .flags = flags, .fd = fd };
+
+	return write_any(&io, sa, sa_n);
+}
+
+int64_t sk_send(int fd, const void *p, size_t n, int flags)
+{
+	return sk_sendto(fd, p, n, flags, NULL, 0);
+}
+
+int64_t sk_write(int fd, const void *p, size_t n)
+{
+	return sk_sendto(fd, p, n, 0, NULL, 0);
+}
+
+int64_t sk_writev(int fd, const struct iovec *v, int n)
+{
+	struct iov_copy c;
+	struct io io = { .n_iov = (uint32_t)n, .fd = fd };
+	int64_t r;
+
+	if (n < 0 || n > IOV_MAX)
+		return -EINVAL;
+	r = copy_iov(&c, v, (size_t)n);
+	if (r)
+		return r;
+	io.iov = c.v;
+	r = write_any(&io, NULL, 0);
+	drop_iov(&c);
+	return r;
+}
+
+int64_t sk_sendmsg(int fd, const struct msghdr *m, int flags)
+{
+	struct iov_copy c;
+	struct io io = { .n_iov = (uint32_t)m->msg_iovlen, .flags = flags, .fd = fd };
+	int64_t r = copy_iov(&c, m->msg_iov, m->msg_iovlen);
+
+	if (r)
+		return r;
+	io.iov = c.v;
+	r = write_any(&io, m->msg_namelen ? m->msg_name : NULL, m->msg_namelen);
+	drop_iov(&c);
+	return r;
+}
+
+int64_t sk_sendmmsg(int fd, struct mmsghdr *m, unsigned n, int flags)
+{
+	unsigned i;
+	int64_t r = 0;
+
+	me.batch = n > 1 ? n : 0;	/* one kick for all */
+	for (i = 0; i < n; i++) {
+		r = sk_sendmsg(fd, &m[i].msg_hdr, flags);
+		if (r < 0)
+			break;
+		m[i].msg_len = (unsigned)r;
+	}
+	me.batch = 0;
+	if (i && i < n)
+		exec_flush(&self.x);
+	return i ? (int64_t)i : r;
+}

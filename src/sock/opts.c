@@ -1,0 +1,424 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Socket options. Three owners:
+ *
+ *   ours	opts.def: kept in the protocol's own block, effective at once
+ *   both	the kernel's socket below is told as well, so that what it alone knows (and what
+ *		a listener would do with connections of its own) stays right; its answer counts
+ *		for options that we do not know at all
+ *   kernel's	options that would change what the kernel does with packets and that we cannot
+ *		copy (SO_MARK, SO_BINDTODEVICE, ...): set before the socket is decided, they
+ *		decide it for the kernel, reason OPTION
+ *
+ * Until connect() or listen() all options are the kernel socket's. Those that were set are
+ * read back then; a socket on which setsockopt() was never called costs no system call.
+ */
+#include "sock/self.h"
+
+#include <errno.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
+
+struct opt {
+	int level, name;
+	uint16_t off, size;
+	bool boolean;
+	int zero;
+};
+
+#define KIND_BOOL true
+#define KIND_INT  false
+static const struct opt opts[] = {
+#define OPT(level, name, kind, field, zero)                                           \
+	{ level, name, offsetof(struct tcp_opts, field),                              \
+	  sizeof(((struct tcp_opts *)0)->field), KIND_##kind, zero },
+#include "sock/opts.def"
+#undef OPT
+};
+
+static const struct opt *opt_find(int level, int name)
+{
+	size_t i;
+
+	for (i = 0; i < n_elems(opts); i++)
+		if (opts[i].level == level && opts[i].name == name)
+			return &opts[i];
+	return NULL;
+}
+
+static void opt_put(struct tcp_opts *o, const struct opt *p, int v)
+{
+	uint8_t *at = (uint8_t *)o + p->off;
+	uint8_t byte = p->boolean ? v != 0 : (uint8_t)v;
+
+	if (p->size == 1)
+		*at = byte;
+	else
+		memcpy(at, &v, sizeof(v));
+}
+
+static int opt_take(const struct tcp_opts *o, const struct opt *p)
+{
+	const uint8_t *at = (const uint8_t *)o + p->off;
+	int v = *at;
+
+	if (p->size != 1)
+		memcpy(&v, at, sizeof(v));
+	return v ? v : p->zero;
+}
+
+/* ---- reading back from the kernel's socket ------------------------------------------------------ */
+
+static bool kernel_int(int fd, int level, int name, int *ret)
+{
+	socklen_t n = sizeof(*ret);
+
+	*ret = 0;
+	return sys_getsockopt(fd, level, name, ret, &n) == 0;
+}
+
+static uint32_t timeval_ms(const struct timeval *tv)
+{
+	uint64_t ms;
+
+	if (tv->tv_sec < 0 || (tv->tv_sec == 0 && tv->tv_usec <= 0))
+		return 0;
+	ms = (uint64_t)tv->tv_sec * 1000 + ((uint64_t)tv->tv_usec + 999) / 1000;
+	return ms > UINT32_MAX / 2 ? 0 : (uint32_t)ms;
+}
+
+static struct timeval ms_timeval(uint32_t ms)
+{
+	return (struct timeval){ .tv_sec = ms / 1000, .tv_usec = (suseconds_t)(ms % 1000) * 1000 };
+}
+
+static uint32_t kernel_ms(int fd, int name)
+{
+	struct timeval tv = { 0 };
+	socklen_t n = sizeof(tv);
+
+	return sys_getsockopt(fd, SOL_SOCKET, name, &tv, &n) ? 0 : timeval_ms(&tv);
+}
+
+static void read_special(int fd, struct ent e, struct tcp_opts *o)
+{
+	struct linger l;
+	socklen_t n = sizeof(l);
+	int v;
+
+	if (sys_getsockopt(fd, SOL_SOCKET, SO_LINGER, &l, &n) == 0)
+		o->linger_s = l.l_onoff ? l.l_linger : -1;
+	if (kernel_int(fd, SOL_SOCKET, SO_REUSEADDR, &v))
+		o->reuseaddr = v != 0;
+	if (e.flags & FDF_RCVBUF && kernel_int(fd, SOL_SOCKET, SO_RCVBUF, &v)) {
+		o->rcvbuf = (uint32_t)v;
+		o->rcvbuf_locked = 1;
+	}
+	if (e.flags & FDF_SNDBUF && kernel_int(fd, SOL_SOCKET, SO_SNDBUF, &v)) {
+		o->sndbuf = (uint32_t)v;
+		o->sndbuf_locked = 1;
+	}
+}
+
+static void read_congestion(int fd, struct tcp_opts *o)
+{
+	char name[16] = "";
+	socklen_t n = sizeof(name);
+
+	if (sys_getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, &n) == 0 &&
+	    strncmp(name, "reno", sizeof(name)) == 0)
+		o->cc = TCP_CC_RENO;
+}
+
+void opts_read_back(int fd, struct ent e, struct tcp_opts *o, uint32_t *rcvtimeo, uint32_t *sndtimeo)
+{
+	size_t i;
+	int v;
+
+	tcp_opts_default(o);
+	*rcvtimeo = *sndtimeo = 0;
+	o->family6 = (e.flags & FDF_V6) != 0;
+	if (!(e.flags & FDF_OPTS))
+		return;
+	for (i = 0; i < n_elems(opts); i++) {
+		const struct opt *p = &opts[i];
+
+		/* The kernel reports what is in force, defaults included: those are left alone,
+		 * and so is TCP_QUICKACK, which it reports as a state, not as a wish. */
+		if (p->level == IPPROTO_IPV6 && !(e.flags & FDF_V6))
+			continue;
+		if ((p->level == IPPROTO_TCP && e.flags & FDF_DGRAM) || p->name == TCP_QUICKACK)
+			continue;
+		if (kernel_int(fd, p->level, p->name, &v) && v != p->zero && v > 0)
+			opt_put(o, p, v);
+	}
+	if (!(e.flags & FDF_DGRAM))
+		read_congestion(fd, o);
+	read_special(fd, e, o);
+	*rcvtimeo = kernel_ms(fd, SO_RCVTIMEO);
+	*sndtimeo = kernel_ms(fd, SO_SNDTIMEO);
+}
+
+bool opts_want_kernel(int fd, struct ent e)
+{
+	static const struct { int level, name; bool dgram_only; } theirs[] = {
+		{ SOL_SOCKET, SO_MARK, false },	   { SOL_SOCKET, SO_BROADCAST, true },
+		{ IPPROTO_IP, IP_PKTINFO, true },  { IPPROTO_IPV6, IPV6_RECVPKTINFO, true },
+		{ IPPROTO_IP, IP_RECVTOS, true },  { IPPROTO_IP, IP_RECVTTL, true },
+		{ IPPROTO_IP, IP_RECVERR, true },  { SOL_SOCKET, SO_TIMESTAMP, true },
+		{ SOL_SOCKET, SO_TIMESTAMPNS, true }, { IPPROTO_IP, IP_TRANSPARENT, false },
+	};
+	char dev[16] = "";
+	socklen_t n = sizeof(dev);
+	size_t i;
+	int v;
+
+	if (!(e.flags & FDF_OPTS))
+		return false;
+	if (sys_getsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, dev, &n) == 0 && n > 0 && dev[0])
+		return true;
+	for (i = 0; i < n_elems(theirs); i++)
+		if ((!theirs[i].dgram_only || e.flags & FDF_DGRAM) &&
+		    kernel_int(fd, theirs[i].level, theirs[i].name, &v) && v)
+			return true;
+	return false;
+}
+
+/* ---- getsockopt ------------------------------------------------------------------------------------- */
+
+static int64_t give(const void *from, socklen_t bytes, void *v, socklen_t *n)
+{
+	if (!n || (!v && *n))
+		return -EFAULT;
+	if (*n > bytes)
+		*n = bytes;
+	memcpy(v, from, *n);
+	return 0;
+}
+
+static int64_t give_int(int x, void *v, socklen_t *n)
+{
+	return give(&x, sizeof(x), v, n);
+}
+
+static int64_t get_socket_level(struct ent e, struct sk *sk, int name, void *v, socklen_t *n,
+				const struct tcp_opts *o)
+{
+	struct timeval tv;
+	struct linger l;
+	int err;
+
+	switch (name) {
+	case SO_ERROR:
+		err = sk->err;
+		sk->err = 0;
+		if (!err && e.kind == FD_TCP && sk->state >= TCP_S_ESTABLISHED)
+			sk->user &= ~SKU_CONNECTING;
+		return give_int(err, v, n);
+	case SO_RCVBUF:
+		return give_int((int)sk->rcvbuf, v, n);
+	case SO_SNDBUF:
+		return give_int((int)sk->sndbuf, v, n);
+	case SO_RCVLOWAT:
+		return give_int((int)max_u32(sk->rcvlowat, 1), v, n);
+	case SO_RCVTIMEO:
+	case SO_SNDTIMEO:
+		tv = ms_timeval(name == SO_RCVTIMEO ? sk->rcvtimeo_ms : sk->sndtimeo_ms);
+		return give(&tv, sizeof(tv), v, n);
+	case SO_LINGER:
+		if (e.kind == FD_UDP)
+			return SK_PASS;
+		l.l_onoff = o->linger_s >= 0;
+		l.l_linger = o->linger_s >= 0 ? o->linger_s : 0;
+		return give(&l, sizeof(l), v, n);
+	default:
+		return SK_PASS;
+	}
+}
+
+static int64_t get_tcp_level(struct turn *t, struct sk *sk, int name, void *v, socklen_t *n,
+			     const struct tcp_opts *o)
+{
+	static const char cubic[16] = "cubic", reno[16] = "reno";
+	struct tcp_info ti;
+
+	switch (name) {
+	case TCP_INFO:
+		memset(&ti, 0, sizeof(ti));
+		tcp_get_info(t, sk, &ti, sizeof(ti));
+		return give(&ti, sizeof(ti), v, n);
+	case TCP_MAXSEG:
+		return sk->kind == SK_TCP ? give_int((int)tcp_get_mss(t, sk), v, n) : SK_PASS;
+	case TCP_CONGESTION:
+		return give(o->cc == TCP_CC_RENO ? reno : cubic, 16, v, n);
+	default:
+		return SK_PASS;
+	}
+}
+
+static int64_t get_in_turn(struct turn *t, struct ent e, struct sk *sk, int level, int name,
+			   void *v, socklen_t *n)
+{
+	const struct opt *p = opt_find(level, name);
+	struct tcp_opts o;
+	int64_t r = SK_PASS;
+
+	tcp_opts_default(&o);
+	if (e.kind != FD_UDP)
+		tcp_get_opts(t, sk, &o);
+	if (level == SOL_SOCKET)
+		r = get_socket_level(e, sk, name, v, n, &o);
+	else if (level == IPPROTO_TCP && e.kind == FD_TCP)
+		r = get_tcp_level(t, sk, name, v, n, &o);
+	if (r == SK_PASS && p && e.kind == FD_TCP)
+		r = give_int(opt_take(&o, p), v, n);
+	return r;
+}
+
+int64_t sk_getsockopt(int fd, int level, int name, void *v, socklen_t *n)
+{
+	struct ent e = fd_get(fd);
+	int64_t r = -EBADF;
+	struct turn t;
+	struct sk *sk;
+
+	if (level == IPPROTO_TCP && name == TCP_INFO && !n)
+		return -EFAULT;
+	if (sk_due())
+		sk_round();
+	if (!sk_enter(&t))
+		return nest_error(e);
+	sk = sk_find(&t, (sk_h){ e.h });
+	if (sk)
+		r = get_in_turn(&t, e, sk, level, name, v, n);
+	sk_leave(&t, false);
+	return r;
+}
+
+/* ---- setsockopt ----------------------------------------------------------------------------------------- */
+
+static bool set_timeout(struct sk *sk, int level, int name, const void *v, socklen_t n)
+{
+	struct timeval tv;
+
+	if (level != SOL_SOCKET || (name != SO_RCVTIMEO && name != SO_SNDTIMEO) || n < sizeof(tv))
+		return false;
+	memcpy(&tv, v, sizeof(tv));
+	if (name == SO_RCVTIMEO)
+		sk->rcvtimeo_ms = timeval_ms(&tv);
+	else
+		sk->sndtimeo_ms = timeval_ms(&tv);
+	return true;
+}
+
+#define BUF_MIN	4608		/* the kernel's floor, doubled as it reports */
+#define BUF_MAX	(4 << 20)	/* half of what packet frames can hold */
+
+static uint32_t buf_bytes(int v)
+{
+	uint64_t twice = 2 * (uint64_t)(v < 0 ? 0 : v);
+
+	return twice < BUF_MIN ? BUF_MIN : twice > BUF_MAX ? BUF_MAX : (uint32_t)twice;
+}
+
+static bool set_special(struct tcp_opts *o, struct sk *sk, int level, int name, const void *v,
+			socklen_t n)
+{
+	struct linger l;
+	int x = 0;
+
+	memcpy(&x, v, n < sizeof(x) ? n : sizeof(x));
+	if (level == SOL_SOCKET && name == SO_LINGER && n >= sizeof(l)) {
+		memcpy(&l, v, sizeof(l));
+		o->linger_s = l.l_onoff ? l.l_linger : -1;
+	} else if (level == SOL_SOCKET && (name == SO_RCVBUF || name == SO_RCVBUFFORCE)) {
+		o->rcvbuf = buf_bytes(x);
+		o->rcvbuf_locked = 1;
+	} else if (level == SOL_SOCKET && (name == SO_SNDBUF || name == SO_SNDBUFFORCE)) {
+		o->sndbuf = buf_bytes(x);
+		o->sndbuf_locked = 1;
+	} else if (level == SOL_SOCKET && name == SO_RCVLOWAT) {
+		sk->rcvlowat = x < 0 ? INT32_MAX : x == 0 ? 1 : (uint32_t)x;
+	} else if (level == IPPROTO_TCP && name == TCP_MAXSEG) {
+		o->maxseg = (uint32_t)x;
+	} else if (level == IPPROTO_TCP && name == TCP_CONGESTION) {
+		o->cc = n >= 4 && memcmp(v, "reno", 4) == 0 ? TCP_CC_RENO : TCP_CC_CUBIC;
+	} else {
+		return false;
+	}
+	return true;
+}
+
+static void set_in_turn(struct turn *t, struct ent e, struct sk *sk, int level, int name,
+			const void *v, socklen_t n)
+{
+	const struct opt *p = opt_find(level, name);
+	struct tcp_opts o;
+	int x;
+
+	if (set_timeout(sk, level, name, v, n))
+		return;
+	if (e.kind == FD_UDP) {
+		tcp_opts_default(&o);
+		o.rcvbuf = o.sndbuf = 0;
+		if (set_special(&o, sk, level, name, v, n)) {
+			sk->rcvbuf = o.rcvbuf ? o.rcvbuf : sk->rcvbuf;
+			sk->sndbuf = o.sndbuf ? o.sndbuf : sk->sndbuf;
+		}
+		return;
+	}
+	tcp_get_opts(t, sk, &o);
+	if (p && n >= sizeof(x)) {
+		memcpy(&x, v, sizeof(x));
+		opt_put(&o, p, x);
+	} else if (!set_special(&o, sk, level, name, v, n)) {
+		return;
+	}
+	tcp_set_opts(t, sk, &o);
+}
+
+/* Noted before the socket is decided: what was set is read back, and which buffer sizes are
+ * the program's own cannot be told from their values. */
+static int64_t set_undecided(int fd, int level, int name)
+{
+	uint8_t set = FDF_OPTS;
+
+	if (level == SOL_SOCKET && (name == SO_RCVBUF || name == SO_RCVBUFFORCE))
+		set |= FDF_RCVBUF;
+	if (level == SOL_SOCKET && (name == SO_SNDBUF || name == SO_SNDBUFFORCE))
+		set |= FDF_SNDBUF;
+	fd_flags(fd, set, 0);
+	return SK_PASS;
+}
+
+int64_t sk_setsockopt(int fd, int level, int name, const void *v, socklen_t n)
+{
+	struct ent e = fd_get(fd);
+	struct turn t;
+	struct sk *sk;
+	int r;
+
+	if (e.kind == FD_PRIVATE)
+		return -EBADF;
+	if (e.kind == FD_PLAIN && e.reason == REASON_UNDECIDED)
+		return set_undecided(fd, level, name);
+	if (!ent_is_ours(e))
+		return SK_PASS;
+	/* The kernel judges the arguments; accepted connections share a socket below, which
+	 * must not collect their options, so only those that are judged by us skip it. */
+	if (e.kind != FD_TCP || !(opt_find(level, name) || (level == SOL_SOCKET &&
+	    (name == SO_LINGER || name == SO_RCVTIMEO || name == SO_SNDTIMEO)))) {
+		r = sys_setsockopt(fd, level, name, v, n);
+		if (r < 0)
+			return r;
+	} else if (!v || n < sizeof(int)) {
+		return v ? -EINVAL : -EFAULT;
+	}
+	if (!sk_enter(&t))
+		return nest_error(e);
+	sk = sk_find(&t, (sk_h){ e.h });
+	if (sk)
+		set_in_turn(&t, e, sk, level, name, v, n);
+	sk_leave(&t, false);
+	return sk ? 0 : -EBADF;
+}

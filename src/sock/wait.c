@@ -1,0 +1,422 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The only file that sleeps.
+ *
+ * A wait first spins: it looks at the device, at the timers and at what it waits for, without
+ * a system call. Then it sleeps: it claims a waiter slot, sets its bit where it waits (in a
+ * turn), lies down (waiter_sleep), looks a last time, and polls the device, its bell, and the
+ * kernel's descriptors it was given, no longer than to the stack's next deadline.
+ *
+ * Invariants
+ *  W1  Between the turn that set our bit and the sleep there is always a last look; whoever
+ *	makes us ready after it finds the slot asleep and rings (core/stack/waiter.c).
+ *  W2  Every sleep starts with no kick owed.
+ *  W3  A handler that ran since the call began ends the wait; one that runs between the last
+ *	look and the sleep rings our own bell, so the sleep does not begin.
+ *  W4  Of many threads and processes asleep on one device the kernel wakes one
+ *	(EPOLLEXCLUSIVE); that one takes the packets and rings the others. Waits that have
+ *	descriptors of poll() with them are woken all.
+ *
+ * Whether spinning pays is learned: an average of the last spins, per process. A gap in our
+ * own clock means that somebody else wants this core: then spinning stops as well. A profile
+ * whose spins are long (latency) is taken at its word instead.
+ */
+#include "sock/self.h"
+
+#include <errno.h>
+#include <sys/resource.h>
+
+#define LONG_SPIN_NS	(500 * NS_PER_US)	/* from here on the profile says "always spin" */
+#define STOLEN_NS	(60 * NS_PER_US)	/* such a gap between two looks: the core is wanted */
+#define SCORE_ONE	256
+#define SCORE_LOW	40	/* about one in six: below it spinning is only tried now and then */
+#define TRY_ANYWAY	32
+#define NO_SLOT_NS	NS_PER_MS	/* how long to sleep when all waiter slots are taken */
+#define GAP_MIN_NS	(20 * NS_PER_US)	/* between looks at the kernel's side, while they find */
+#define GAP_MAX_NS	NS_PER_MS		/* ... and while they do not */
+
+/* ---- pacing of looks at the kernel's side -------------------------------------------------- */
+
+bool foreign_due(uint64_t now)
+{
+	return now - self.foreign_at >= self.foreign_gap_ns;
+}
+
+void foreign_found(uint64_t now, bool found)
+{
+	uint64_t gap = self.foreign_gap_ns * 2;
+
+	self.foreign_at = now;
+	self.foreign_gap_ns = found || gap < GAP_MIN_NS ? GAP_MIN_NS : min_u64(gap, GAP_MAX_NS);
+}
+
+static bool foreign_look(struct wait *w, uint64_t now)
+{
+	struct timespec zero = { 0, 0 };
+	struct pollfd p = { .fd = w->nested, .events = POLLIN };
+	int n;
+
+	if (!w->n_pfd && w->nested < 0)
+		return false;
+	n = w->n_pfd ? sys_ppoll(w->pfd, w->n_pfd, &zero, NULL) : sys_ppoll(&p, 1, &zero, NULL);
+	foreign_found(now, n > 0);
+	w->foreign = n > 0;
+	return n > 0;
+}
+
+/* ---- spinning --------------------------------------------------------------------------------- */
+
+bool wait_interrupted(const struct wait *w)
+{
+	return w->restarts ? me.n_hard != w->n_hard : me.n_sigs != w->n_sigs;
+}
+
+static uint64_t spin_budget(void)
+{
+	if (self.spins)
+		return NEVER_NS;
+	if (self.spin_score >= SCORE_LOW || ++self.spin_skips % TRY_ANYWAY == 0)
+		return self.x.spin_ns;
+	return 0;
+}
+
+static void spin_learn(bool paid)
+{
+	uint32_t s = self.spin_score;
+
+	/* Racing threads lose a sample; it is an average. */
+	self.spin_score = paid ? s + (SCORE_ONE - s) / 8 : s - s / 8;
+}
+
+#define SPIN_OVER 1
+
+/* With a signal mask of its own (ppoll) a pending signal shows only in the kernel. */
+static int pending_signal(const struct wait *w)
+{
+	struct timespec zero = { 0, 0 };
+
+	return w->mask && sys_ppoll(NULL, 0, &zero, w->mask) == -EINTR ? -EINTR : 0;
+}
+
+static int spin_check(struct wait *w, uint64_t start, uint64_t now, uint64_t last, uint64_t budget)
+{
+	if (now >= w->until)
+		return -ETIMEDOUT;
+	if (now >= peek64(&self.x.map.seg->deadline))
+		sk_round();
+	if (foreign_due(now)) {
+		if (foreign_look(w, now))
+			return 0;
+		if (pending_signal(w))
+			return -EINTR;
+	}
+	if (now - start >= budget || (budget != NEVER_NS && now - last >= STOLEN_NS))
+		return SPIN_OVER;
+	return -EAGAIN;
+}
+
+static int spin(struct wait *w)
+{
+	uint64_t budget = spin_budget(), start = host_now(), last = start, now;
+	uint32_t i;
+	int r;
+
+	for (i = 1; budget; i++) {
+		if (vif_rx_pending(&self.x.map))
+			sk_round();
+		if (w->ready(w)) {
+			spin_learn(true);
+			return 0;
+		}
+		if (unlikely(wait_interrupted(w)))
+			return -EINTR;
+		sys_relax();
+		if (i & 7)
+			continue;
+		now = host_now();
+		r = spin_check(w, start, now, last, budget);
+		if (r == SPIN_OVER)
+			break;
+		if (r != -EAGAIN)
+			return r;
+		last = now;
+	}
+	if (budget)
+		spin_learn(false);
+	return SPIN_OVER;
+}
+
+/* ---- sleeping ------------------------------------------------------------------------------------ */
+
+static void watch(int ep, int fd, uint32_t events, uint32_t tag)
+{
+	struct epoll_event e = { .events = events, .data.u32 = tag };
+
+	if (fd >= 0 && sys_epoll_ctl(ep, EPOLL_CTL_ADD, fd, &e) == -EINVAL) {
+		e.events &= ~EPOLLEXCLUSIVE;
+		(void)sys_epoll_ctl(ep, EPOLL_CTL_ADD, fd, &e);
+	}
+}
+
+/* The kernel epoll of a waiter slot in this process: devices and bell; made once. */
+static int slot_epoll(int slot)
+{
+	int ep = self.slot_ep[slot];
+	uint32_t i;
+
+	if (likely(ep >= 0))
+		return ep;
+	ep = sys_epoll_create1(EPOLL_CLOEXEC);
+	if (ep < 0)
+		return ep;
+	ep = fd_make_private(ep);
+	for (i = 0; i < self.x.fds.n_vis; i++)
+		watch(ep, self.x.fds.xsk[i], EPOLLIN | EPOLLEXCLUSIVE, 1);
+	watch(ep, self.x.fds.bell[slot], EPOLLIN, 2);
+	self.slot_ep[slot] = ep;
+	self.slot_nested[slot] = -1;
+	return ep;
+}
+
+static void slot_nest(int slot, int ep, int nested)
+{
+	int old = self.slot_nested[slot];
+
+	if (old == nested)
+		return;
+	if (old >= 0)
+		(void)sys_epoll_ctl(ep, EPOLL_CTL_DEL, old, NULL);
+	if (nested >= 0)
+		watch(ep, nested, EPOLLIN, 3);
+	self.slot_nested[slot] = nested;
+}
+
+void wait_forget_nested(int epfd)
+{
+	uint32_t i;
+
+	if (!stack_have())
+		return;
+	for (i = 0; i < N_WAITERS; i++)
+		if (self.slot_nested[i] == epfd) {
+			if (self.slot_ep[i] >= 0)
+				(void)sys_epoll_ctl(self.slot_ep[i], EPOLL_CTL_DEL, epfd, NULL);
+			self.slot_nested[i] = -1;
+		}
+}
+
+static struct timespec to_timespec(uint64_t ns)
+{
+	return (struct timespec){ .tv_sec = (time_t)(ns / NS_PER_S), .tv_nsec = (long)(ns % NS_PER_S) };
+}
+
+/* Asleep through the slot's epoll: 0, or -errno of the kernel. */
+static int block_epoll(struct wait *w, int slot, int ep, struct timespec *to)
+{
+	struct epoll_event ev[4];
+	int i, n, ms;
+
+	slot_nest(slot, ep, w->nested);
+	n = sys_epoll_pwait2(ep, ev, (int)n_elems(ev), to, w->mask);
+	if (n == -ENOSYS) {
+		ms = to ? (int)(to->tv_sec * 1000 + (to->tv_nsec + 999999) / 1000000) : -1;
+		n = sys_epoll_pwait(ep, ev, (int)n_elems(ev), ms, w->mask);
+	}
+	for (i = 0; i < n; i++)
+		w->foreign |= ev[i].data.u32 == 3;
+	return n < 0 ? n : 0;
+}
+
+/* Asleep in ppoll(): for descriptors of poll(), and under seccomp. */
+static int block_poll(struct wait *w, int slot, struct timespec *to)
+{
+	struct pollfd own[WAIT_ROOM + 1], *p = w->n_pfd ? w->pfd : own;
+	uint32_t n = w->n_pfd, i;
+	int r;
+
+	if (!n && w->nested >= 0)
+		p[n++] = (struct pollfd){ .fd = w->nested, .events = POLLIN };
+	for (i = 0; i < self.x.fds.n_vis; i++)
+		p[n++] = (struct pollfd){ .fd = self.x.fds.xsk[i], .events = POLLIN };
+	if (slot >= 0)
+		p[n++] = (struct pollfd){ .fd = self.x.fds.bell[slot], .events = POLLIN };
+	r = sys_ppoll(p, n, to, w->mask);
+	for (i = 0; r > 0 && i < (w->n_pfd ? w->n_pfd : w->nested >= 0); i++)
+		w->foreign |= p[i].revents != 0;
+	return r < 0 ? r : 0;
+}
+
+/* RLIMIT_NOFILE of 1 (a sandbox) lets poll() take one descriptor: the epoll made before. */
+static int block_confined(int slot, struct timespec *to, const sigset_t *mask)
+{
+	struct timespec brief = { 0, (long)NO_SLOT_NS };
+	struct pollfd p = { .fd = self.x.fds.xsk[0], .events = POLLIN };
+
+	if (slot >= 0 && self.slot_ep[slot] >= 0)
+		p.fd = self.slot_ep[slot];
+	else if (!to || to->tv_sec > 0 || to->tv_nsec > brief.tv_nsec)
+		to = &brief;
+	return sys_ppoll(&p, 1, to, mask) == -EINTR ? -EINTR : 0;
+}
+
+static int block(struct wait *w, int slot, uint64_t now)
+{
+	uint64_t until = min_u64(w->until, peek64(&self.x.map.seg->deadline));
+	struct timespec ts, *to = NULL;
+	int ep, r;
+
+	if (slot < 0)
+		until = min_u64(until, now + NO_SLOT_NS);
+	if (until != NEVER_NS) {
+		ts = to_timespec(until > now ? until - now : 0);
+		to = &ts;
+	}
+	ep = slot >= 0 && !self.quiet && !w->n_pfd ? slot_epoll(slot) : -1;
+	if (ep >= 0)
+		return block_epoll(w, slot, ep, to);
+	r = block_poll(w, slot, to);
+	return r == -EINVAL ? block_confined(slot, to, w->mask) : r;
+}
+
+static bool arm(struct wait *w, int slot, bool on)
+{
+	struct turn t;
+
+	if (!sk_enter(&t))
+		return false;
+	exec_round(&self.x, &t);
+	if (slot >= 0)
+		w->arm(&t, w, 1u << slot, on);
+	sk_leave(&t, false);
+	return true;
+}
+
+static int claim(void)
+{
+	if (self.quiet_slot >= 0)
+		return self.quiet_slot;
+	return waiter_claim(&self.x.map, host_tid(), self.x.proc);
+}
+
+static int sleep_once(struct wait *w)
+{
+	int slot = claim(), r = 0;
+	uint64_t now;
+
+	if (!arm(w, slot, true)) {
+		if (slot >= 0 && slot != self.quiet_slot)
+			waiter_release(&self.x.map, slot);
+		return -EINTR;
+	}
+	if (slot >= 0) {
+		me.bell_plus1 = (uint32_t)self.x.fds.bell[slot] + 1;
+		waiter_sleep(&self.x.map, slot);
+	}
+	if (wait_interrupted(w)) {
+		r = -EINTR;
+	} else if (!w->ready(w) && !vif_rx_pending(&self.x.map)) {
+		now = host_now();
+		if (now < w->until)
+			r = block(w, slot, now);
+	}
+	me.bell_plus1 = 0;
+	if (slot >= 0 && waiter_wake(&self.x.map, slot))
+		host_hear(&self.x.fds, slot);
+	(void)arm(w, slot, false);
+	if (slot >= 0 && slot != self.quiet_slot)
+		waiter_release(&self.x.map, slot);
+	return r;
+}
+
+int wait_for(struct wait *w)
+{
+	int r;
+
+	me.batch = 0;
+	exec_flush(&self.x);
+	w->foreign = false;
+	r = spin(w);
+	if (r != SPIN_OVER)
+		return r;
+	for (;;) {
+		r = sleep_once(w);
+		if (w->ready(w) || w->foreign)
+			return 0;
+		/* With a mask the kernel says EINTR for handlers of signals it alone let in. */
+		if (wait_interrupted(w) || (r == -EINTR && !w->restarts))
+			return -EINTR;
+		if (w->until != NEVER_NS && host_now() >= w->until)
+			return -ETIMEDOUT;
+	}
+}
+
+/* ---- what is waited for ------------------------------------------------------------------------------ */
+
+void wait_init(struct wait *w, uint64_t until)
+{
+	*w = (struct wait){ .until = until, .nested = -1, .n_sigs = me.n_sigs, .n_hard = me.n_hard };
+}
+
+static bool ready_sk(const struct wait *w)
+{
+	struct sk *sk = sk_peek(w->h);
+
+	return !sk || peek32(&sk->ready) & (w->events | EPOLLERR | EPOLLHUP) ||
+	       __atomic_load_n(&sk->err, __ATOMIC_RELAXED);	/* relaxed: a peek */
+}
+
+static void arm_sk(struct turn *t, const struct wait *w, uint32_t bit, bool on)
+{
+	struct sk *sk = sk_find(t, (sk_h){ w->h });
+
+	if (sk)
+		sk->wait_mask = on ? sk->wait_mask | bit : sk->wait_mask & ~bit;
+}
+
+void wait_sk(struct wait *w, uint32_t h, uint32_t events)
+{
+	w->h = h;
+	w->events = events;
+	w->ready = ready_sk;
+	w->arm = arm_sk;
+	w->restarts = true;
+}
+
+uint64_t until_ns(uint64_t ns)
+{
+	uint64_t now = host_now();
+
+	return ns >= NEVER_NS - now ? NEVER_NS : now + ns;
+}
+
+uint64_t until_ms(uint32_t ms)
+{
+	return ms ? until_ns((uint64_t)ms * NS_PER_MS) : NEVER_NS;
+}
+
+/* ---- changes of the process ----------------------------------------------------------------------------- */
+
+/* The kernel epolls are shared with the parent: the child makes its own. */
+void wait_after_fork(void)
+{
+	uint32_t i;
+
+	for (i = 0; i < N_WAITERS; i++) {
+		if (self.slot_ep[i] >= 0) {
+			fd_take(self.slot_ep[i]);
+			sys_close(self.slot_ep[i]);
+		}
+		self.slot_ep[i] = self.slot_nested[i] = -1;
+	}
+	self.quiet_slot = -1;
+}
+
+/* Before descriptors run out for good: a slot and its epoll for the time in the sandbox. */
+void wait_prepare_quiet(void)
+{
+	if (!stack_have() || self.quiet_slot >= 0)
+		return;
+	self.quiet_slot = waiter_claim(&self.x.map, host_tid(), self.x.proc);
+	if (self.quiet_slot >= 0)
+		(void)!slot_epoll(self.quiet_slot);
+}
