@@ -141,6 +141,40 @@ static void test_hash_spreads(void **state)
 		assert_in_range(n[i], 850, 1150);
 }
 
+/* What real peers look like: one address, ports in a row; a prefix full of addresses. */
+static void test_flows_spread(void **state)
+{
+	static const uint64_t keys[3][4] = {
+		{ 0x243f6a8885a308d3, 0x13198a2e03707344, 0xa4093822299f31d0, 0x082efa98ec4e6c89 },
+		{ 0x452821e638d01377, 0xbe5466cf34e90c6c, 0xc0ac29b7c97c50dd, 0x3f84d5b5b5470917 },
+		{ 0x9216d5d98979fb1b, 0xd1310ba698dfb5ac, 0x2ffd72dbd01adfb7, 0xb8e1afed6a267e96 },
+	};
+
+	(void)state;
+	for (unsigned k = 0; k < n_elems(keys); k++)
+		for (unsigned kind = 0; kind < 4; kind++) {
+			unsigned n[1024] = { 0 };
+
+			for (uint32_t i = 0; i < 65536; i++) {
+				struct ipaddr l = ip_from4(0x0a000001), r = ip_from4(0x0a000002);
+				uint64_t rest = 6ull << 32 | 443u << 16 | 40000;
+
+				if (kind == 0)
+					rest += i - 32768;		/* remote ports */
+				else if (kind == 1)
+					rest ^= (uint64_t)i << 16;	/* local ports */
+				else if (kind == 2)
+					r = ip_from4(0x0a000000 + i);	/* remote hosts */
+				else
+					memcpy(r.b, &i, 4);		/* IPv6 prefixes */
+				n[hash_flow(keys[k], &l, &r, rest) & 1023]++;
+			}
+			/* 64 each; a multiplicative hash may be more even than chance, or less. */
+			for (unsigned i = 0; i < 1024; i++)
+				assert_in_range(n[i], 0, 192);
+		}
+}
+
 static void test_prng(void **state)
 {
 	struct prng a, b;
@@ -170,6 +204,7 @@ int main(void)
 		cmocka_unit_test(test_csum_verify),
 		cmocka_unit_test(test_siphash),
 		cmocka_unit_test(test_hash_spreads),
+		cmocka_unit_test(test_flows_spread),
 		cmocka_unit_test(test_prng),
 	};
 

@@ -11,24 +11,17 @@
  */
 #include <errno.h>
 
+#include "base/hash.h"
 #include "core/stack/links.h"
 
-#define SALT_FLOW	0x666c6f77
 #define SALT_LISTEN	0x6c697374
-
-struct flow_key {
-	struct ipaddr laddr, raddr;
-	uint32_t ports;
-	uint32_t proto;
-};
-static_assert(sizeof(struct flow_key) == 40, "no padding to hash");
 
 static uint32_t flow_bucket(const struct turn *t, uint8_t proto, const struct ipaddr *laddr,
 			    uint16_t lport, const struct ipaddr *raddr, uint16_t rport)
 {
-	struct flow_key k = { *laddr, *raddr, (uint32_t)lport << 16 | rport, proto };
+	uint64_t rest = (uint64_t)proto << 32 | (uint32_t)lport << 16 | rport;
 
-	return stack_hash(t, &k, sizeof(k), SALT_FLOW) & t->map->flow_mask;
+	return hash_flow(t->map->seg->secret, laddr, raddr, rest) & t->map->flow_mask;
 }
 
 uint32_t flow_bucket_of(const struct turn *t, const struct sk *sk)
