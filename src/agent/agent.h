@@ -61,7 +61,7 @@ struct vf {
 
 /* ---- stacks (stack.c, kit.c, child.c) ---- */
 
-enum stack_state { STACK_NONE = 0, STACK_SPARE, STACK_LIVE };
+enum stack_state { STACK_NONE = 0, STACK_MAKING, STACK_SPARE, STACK_LIVE };
 
 struct stack_vi {
 	uint32_t nic;
@@ -81,6 +81,7 @@ struct stack {
 	pid_t	 pid;		/* of the program that asked */
 	char	 comm[16];
 	int	 seg;
+	uint64_t filled;	/* MAKING: bytes of packet memory that have pages */
 	dev_t	 seg_dev;
 	ino_t	 seg_ino;
 	uint32_t n_vis;
@@ -166,6 +167,7 @@ struct stack *stack_find(struct agent *a, uint32_t id);
 
 /* kit.c */
 bool kit_work(struct agent *a);		/* one unit of background work; true: there is more */
+bool kit_urgent(const struct agent *a);	/* none is left */
 int  kit_make(struct agent *a, bool direct, struct stack **ret);
 struct stack *kit_take(struct agent *a, bool direct);
 void kit_drop_spares(struct agent *a);
@@ -177,6 +179,8 @@ void child_reap(struct agent *a);
 void child_kill(struct stack *s);
 
 /* vf.c */
+bool vf_ready(struct agent *a, const struct nic *n);
+int  vf_prepare(struct agent *a, const struct nic *n);
 int  vf_take(struct agent *a, const struct nic *n, struct vf **ret);
 void vf_put(struct vf *v);		/* the stack is done with it */
 void vf_destroy(struct agent *a, struct vf *v);

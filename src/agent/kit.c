@@ -12,6 +12,7 @@
 #include "agent/agent.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <sys/eventfd.h>
 #include <sys/stat.h>
@@ -21,6 +22,7 @@
 #include "host/host.h"
 
 #define RETRY_NS NS_PER_S	/* after a failure to make a stack */
+#define FILL_STEP (1u << 20)	/* packet memory given pages at a time: under a millisecond */
 
 static void close_fd(int *fd)
 {
@@ -128,12 +130,9 @@ static int add_vi(struct agent *a, struct stack *s, struct nic *n, const struct 
 	return 0;
 }
 
-static int make(struct agent *a, struct stack *s)
+static int begin(struct stack *s)
 {
-	struct umem_span u;
 	struct stat st;
-	uint32_t i;
-	int err;
 
 	s->seg = host_new_segment(s->id, 0);
 	if (s->seg < 0)
@@ -142,7 +141,15 @@ static int make(struct agent *a, struct stack *s)
 		return -errno;
 	s->seg_dev = st.st_dev;
 	s->seg_ino = st.st_ino;
-	err = umem_of(s, &u);
+	return 0;
+}
+
+static int finish(struct agent *a, struct stack *s)
+{
+	struct umem_span u;
+	uint32_t i;
+	int err = umem_of(s, &u);
+
 	for (i = 0; !err && i < N_VIS; i++) {
 		if (!a->nics[i].live)
 			continue;
@@ -158,22 +165,59 @@ static int make(struct agent *a, struct stack *s)
 	return err;
 }
 
+/* At once: from the one in the making, if it will do. */
 int kit_make(struct agent *a, bool direct, struct stack **ret)
 {
-	struct stack *s = new_slot(a);
-	int err;
+	struct stack *s = NULL;
+	uint32_t i;
+	int err = 0;
 
-	if (!s)
-		return -EDQUOT;
-	s->direct = direct;
+	for (i = 1; i <= N_SLOTS && !s; i++)
+		if (a->stacks[i].state == STACK_MAKING && a->stacks[i].direct == direct)
+			s = &a->stacks[i];
+	if (!s) {
+		s = new_slot(a);
+		if (!s)
+			return -EDQUOT;
+		s->direct = direct;
+	}
 	s->state = STACK_SPARE;
-	err = make(a, s);
+	if (s->seg < 0)
+		err = begin(s);
+	if (!err)
+		err = finish(a, s);
 	if (err) {
 		kit_free(a, s);
 		return err;
 	}
 	*ret = s;
 	return 0;
+}
+
+/* One short step towards a spare, so that no client waits long meanwhile: what takes the time
+ * is giving pages to the packet memory. 1: it is ready. */
+static int step(struct agent *a, struct stack *s)
+{
+	struct umem_span u;
+	uint32_t i;
+	int err;
+
+	if (s->seg < 0)
+		return begin(s);
+	err = umem_of(s, &u);
+	if (err)
+		return err;
+	if (s->filled < u.bytes) {
+		if (fallocate(s->seg, 0, (off_t)(u.off + s->filled), FILL_STEP))
+			return -errno;
+		s->filled += FILL_STEP;
+		return 0;
+	}
+	for (i = 0; i < N_VIS; i++)
+		if (a->nics[i].live && !vf_ready(a, &a->nics[i]))
+			return vf_prepare(a, &a->nics[i]);
+	err = finish(a, s);
+	return err ? err : 1;
 }
 
 /* Gives all back. The stack must have no leases, flows or blocks any more. */
@@ -207,7 +251,7 @@ void kit_drop_spares(struct agent *a)
 	uint32_t i;
 
 	for (i = 1; i <= N_SLOTS; i++)
-		if (a->stacks[i].state == STACK_SPARE)
+		if (a->stacks[i].state == STACK_SPARE || a->stacks[i].state == STACK_MAKING)
 			kit_free(a, &a->stacks[i]);
 	a->refill_at = 0;
 }
@@ -258,19 +302,43 @@ struct stack *kit_take(struct agent *a, bool direct)
 	return s;
 }
 
-bool kit_work(struct agent *a)
+bool kit_urgent(const struct agent *a) { return any_nic(a) && !n_spare(a, false); }
+
+static struct stack *in_the_making(struct agent *a)
 {
 	bool direct = wants_direct(a);
+	struct stack *s;
+	uint32_t i;
+
+	for (i = 1; i <= N_SLOTS; i++)
+		if (a->stacks[i].state == STACK_MAKING)
+			return &a->stacks[i];
+	if (!direct && n_spare(a, false) >= N_SPARE)
+		return NULL;
+	s = new_slot(a);
+	if (s) {
+		s->direct = direct;
+		s->state = STACK_MAKING;
+	}
+	return s;
+}
+
+bool kit_work(struct agent *a)
+{
 	struct stack *s;
 	int err;
 
 	if (!any_nic(a) || agt_now() < a->refill_at)
 		return false;
-	if (!direct && n_spare(a, false) >= N_SPARE)
+	s = in_the_making(a);
+	if (!s)
 		return false;
-	err = kit_make(a, direct, &s);
-	if (!err)
+	err = step(a, s);
+	if (err == 1)
+		s->state = STACK_SPARE;
+	if (err >= 0)
 		return true;
+	kit_free(a, s);
 	a->refill_at = agt_now() + RETRY_NS;
 	if (err != -EDQUOT)
 		agt_log("cannot prepare a stack: %s", strerror(-err));

@@ -40,6 +40,7 @@
 #define SO_NETNS_COOKIE 71
 #endif
 #define N_EVENTS_AT_ONCE 64
+#define QUIET_MS 3		/* nobody asks anything: time for work that is not urgent */
 
 static struct agent agent;
 
@@ -291,6 +292,17 @@ static int sleep_ms(const struct agent *a)
 	return ms;
 }
 
+/* A program that has just got its stack asks more: it comes before the next one's stack. */
+static int busy_ms(struct agent *a)
+{
+	uint32_t i;
+
+	for (i = 1; i <= N_SLOTS; i++)
+		if (a->stacks[i].wants_child)
+			return 0;
+	return kit_urgent(a) ? 0 : QUIET_MS;
+}
+
 static void run(struct agent *a)
 {
 	struct epoll_event ev[N_EVENTS_AT_ONCE];
@@ -298,7 +310,7 @@ static void run(struct agent *a)
 	int i, n;
 
 	while (!a->stop) {
-		n = epoll_wait(a->epfd, ev, N_EVENTS_AT_ONCE, busy ? 0 : sleep_ms(a));
+		n = epoll_wait(a->epfd, ev, N_EVENTS_AT_ONCE, busy ? busy_ms(a) : sleep_ms(a));
 		for (i = 0; i < n; i++) {
 			struct client *c = ev[i].data.ptr;
 

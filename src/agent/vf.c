@@ -147,32 +147,49 @@ static int vf_create(struct agent *a, struct vf *v, const struct nic *n)
 	return 0;
 }
 
+static struct vf *rested(struct agent *a, const struct nic *n)
+{
+	uint64_t now = agt_now();
+	uint32_t i;
+
+	for (i = 0; i < N_VF_DEVS; i++)
+		if (a->vfs[i].state == VF_BARE && a->vfs[i].nic == n->i &&
+		    now >= a->vfs[i].rests_until)
+			return &a->vfs[i];
+	return NULL;
+}
+
+bool vf_ready(struct agent *a, const struct nic *n) { return rested(a, n) != NULL; }
+
+/* Makes one more pair for an interface. */
+int vf_prepare(struct agent *a, const struct nic *n)
+{
+	uint32_t i;
+
+	for (i = 0; i < N_VF_DEVS; i++) {
+		a->vfs[i].id = i;
+		if (a->vfs[i].state == VF_NONE)
+			return vf_create(a, &a->vfs[i], n);
+	}
+	return -EDQUOT;
+}
+
 /* A pair for an interface: one that lies ready, or a new one. */
 int vf_take(struct agent *a, const struct nic *n, struct vf **ret)
 {
-	struct vf *unmade = NULL;
-	uint32_t i;
+	struct vf *v = rested(a, n);
 	int err;
 
-	for (i = 0; i < N_VF_DEVS; i++) {
-		struct vf *v = &a->vfs[i];
-
-		v->id = i;
-		if (v->state == VF_BARE && v->nic == n->i && agt_now() >= v->rests_until) {
-			v->state = VF_USED;
-			*ret = v;
-			return 0;
-		}
-		if (v->state == VF_NONE && !unmade)
-			unmade = v;
+	if (!v) {
+		err = vf_prepare(a, n);
+		if (err)
+			return err;
+		v = rested(a, n);
 	}
-	if (!unmade)
-		return -EDQUOT;
-	err = vf_create(a, unmade, n);
-	if (err)
-		return err;
-	unmade->state = VF_USED;
-	*ret = unmade;
+	if (!v)
+		return -ENODEV;
+	v->state = VF_USED;
+	*ret = v;
 	return 0;
 }
 

@@ -1,0 +1,130 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-2-Clause
+# The agent and its XDP programs against a real kernel peer: two namespaces joined by veth, an
+# agent in one, ordinary users asking it for stacks and driving their rings by hand.
+#
+#   here  v0 10.9.0.1/24 fd09::1/64 ---- v1 10.9.0.2/24 fd09::2/64  there
+#
+# usage: test/apps/agent.sh [BUILD]     needs root; leaves nothing behind
+set -u
+cd "$(dirname "$0")/../.."
+O=${1:-build}
+here=onr-h-$$ there=onr-t-$$
+tmp=$(mktemp -d)
+agent=
+n=0
+failed=0
+
+cleanup()
+{
+	[ -z "$agent" ] || { kill "$agent" 2> /dev/null; wait "$agent" 2> /dev/null; }
+	ip netns del $here 2> /dev/null
+	ip netns del $there 2> /dev/null
+	rm -rf "$tmp"
+}
+trap cleanup EXIT
+trap 'exit 130' INT TERM
+
+ok()
+{
+	n=$((n + 1))
+	if [ "$1" = 0 ]; then echo "ok $n - $2"; else echo "not ok $n - $2"; failed=$((failed + 1)); fi
+}
+in_here() { ip netns exec $here "$@"; }
+probe() { in_here "$O/test/apps/agent_probe" $there "$@"; }
+run() { timeout 30 ip netns exec $here "$O/test/apps/agent_probe" $there "$1"; ok $? "$1${2:+ ($2)}"; }
+
+# The agent runs in a mount namespace of its own, as `ip netns exec` makes one: fresh /sys, so
+# bpffs is its own to mount, and what it leaves behind would be ours to see by id only.
+start_agent()
+{
+	rm -f "$tmp/ready"; mkfifo "$tmp/ready"
+	ip netns exec $here "$O/bin/onrampd" --ready-fd 9 9> "$tmp/ready" 2>> "$tmp/log" &
+	agent=$!
+	read -r -t 10 _ < "$tmp/ready" || { echo "the agent does not start:"; cat "$tmp/log"; exit 1; }
+}
+stop_agent() { kill -TERM "$agent"; wait "$agent"; agent=; }
+set_mtu() { ip -n $here link set v0 mtu "$1"; ip -n $there link set v1 mtu "$1"; sleep 0.05; }
+ours_left() { ip -n $here -o link | grep -c 'onr[0-9]'; }
+progs() { bpftool prog show 2> /dev/null | grep -cE 'name xdp_(nic|vf_app_end|vf_agent_end|dispatcher)'; }
+xdp_on_v0() { ip -n $here -d link show v0 | grep -c 'prog/xdp'; }
+surrogates() { pgrep -f "$O/bin/onramp-surrogate" | while read -r p; do
+	[ "$(ip netns identify "$p" 2> /dev/null)" = $here ] && echo "$p"; done | wc -l; }
+PATH=$PATH:/usr/sbin:/sbin
+
+ip netns add $here && ip netns add $there || exit 1
+ip link add v0 netns $here numrxqueues 1 numtxqueues 1 type veth \
+	peer name v1 netns $there numrxqueues 1 numtxqueues 1
+for i in 1 2; do
+	ns=$([ $i = 1 ] && echo $here || echo $there)
+	ip -n "$ns" addr add 10.9.0.$i/24 dev v$((i - 1))
+	ip -n "$ns" addr add fd09::$i/64 dev v$((i - 1)) nodad
+	ip -n "$ns" link set v$((i - 1)) up
+	ip -n "$ns" link set lo up
+done
+progs_before=$(progs)
+
+start_agent
+in_here "$O/bin/onrampd" 2> "$tmp/second" && ok 1 "a second agent is refused" ||
+	ok "$(grep -c 'another agent' "$tmp/second" | grep -qx 1; echo $?)" "a second agent is refused"
+probe attach v0; ok $? "attach"
+probe attach v0 > /dev/null 2>&1; ok "$([ $? != 0 ]; echo $?)" "attaching twice is refused"
+probe attach lo > /dev/null 2>&1; ok "$([ $? != 0 ]; echo $?)" "loopback is refused"
+for s in neighbours udp_small spoof two_users proofs parked port_block kernel_too super_frames rights; do
+	run $s
+done
+set_mtu 9000; run udp_jumbo "MTU 9000"; run super_frames "MTU 9000"
+set_mtu 65535; run udp_huge "MTU 65535"
+set_mtu 1500; run spoof "MTU back at 1500"
+
+ip netns exec $there ping -q -c 3 -i 0.2 -W 1 10.9.0.1 > /dev/null; ok $? "ping, IPv4"
+ip netns exec $there ping -q -c 3 -i 0.2 -W 1 fd09::1 > /dev/null; ok $? "ping, IPv6"
+before=$(ip -n $here -s link show v0 | awk '/RX:/ { getline; print $2 }')
+[ -n "$before" ]; ok $? "the interface still counts for the kernel"
+
+# A client that is killed leaves no lease: the next one gets the same port.
+"$O/bin/onrampd" --version > /dev/null; ok $? "--version"
+ip netns exec $here "$O/test/apps/agent_probe" $there hold > "$tmp/hold" & holder=$!
+for i in $(seq 50); do grep -q holding "$tmp/hold" && break; sleep 0.05; done
+kill -KILL $holder; wait $holder 2> /dev/null
+for i in $(seq 60); do probe udp_small > /dev/null 2>&1 && break; sleep 0.1; done
+ok "$([ "$i" -lt 60 ]; echo $?)" "kill -9 of a client frees its leases"
+
+# Detaching under a live client.
+ip netns exec $here "$O/test/apps/agent_probe" $there hold > "$tmp/hold" & holder=$!
+for i in $(seq 50); do grep -q holding "$tmp/hold" && break; sleep 0.05; done
+probe detach v0; ok $? "detach"
+ok "$(ours_left)" "detach leaves no device"
+ok "$(xdp_on_v0)" "detach leaves no program on the interface"
+ok "$(surrogates)" "detach leaves no surrogate"
+kill $holder; wait $holder 2> /dev/null
+ip netns exec $there ping -q -c 1 -W 1 10.9.0.1 > /dev/null; ok $? "ping after detach"
+probe attach v0 > /dev/null; ok $? "attach again"
+run udp_small "attached again"
+
+# The agent killed: the next one clears up and starts anew.
+kill -KILL "$agent"; wait "$agent" 2> /dev/null
+start_agent
+ok "$(ours_left)" "a new agent removes an old one's devices"
+ok "$(xdp_on_v0)" "a new agent removes an old one's program"
+probe attach v0 > /dev/null; ok $? "attach under the new agent"
+run udp_small "under the new agent"
+probe detach v0 > /dev/null
+
+probe attach v0 native; ok $? "attach native"
+run spoof "native"
+probe detach v0; ok $? "detach native"
+probe attach v0 generic direct; ok $? "attach --direct"
+run udp_small "direct attachment, ordinary user: a VF"
+run super_frames "direct attachment"
+
+stop_agent
+ok "$(ours_left)" "SIGTERM leaves no device"
+ok "$(xdp_on_v0)" "SIGTERM leaves no program on the interface"
+for i in $(seq 40); do [ "$(progs)" -le "$progs_before" ] && break; sleep 0.05; done
+ok "$([ "$(progs)" -le "$progs_before" ]; echo $?)" "SIGTERM leaves no program in the kernel"
+ok "$(ip netns pids $here | wc -l)" "SIGTERM leaves no process"
+
+[ $failed = 0 ] || { echo "# the agent said:"; sed 's/^/#   /' "$tmp/log"; }
+echo "1..$n"
+exit $((failed != 0))
