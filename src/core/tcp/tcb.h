@@ -73,7 +73,6 @@
 #define TCB_F_FIN_RCVD	(1u << 11)	/* the peer's FIN is in order and counted in rcv_nxt */
 #define TCB_F_SYN_OWED	(1u << 12)	/* a SYN or SYN-ACK could not be sent yet */
 #define TCB_F_MORE	(1u << 13)	/* the last send said MSG_MORE: the tail waits for more */
-#define TCB_F_ALIVE	(1u << 14)	/* counted in seg->n_conns */
 #define TCB_F_ORPHANED	(1u << 15)	/* counted in seg->n_orphans */
 #define TCB_F_IN_TW	(1u << 16)	/* counted in seg->n_tw */
 #define TCB_F_PUSH	(1u << 17)	/* send the tail whatever Nagle and the cork say (once) */
@@ -186,7 +185,6 @@ struct tcb {
 	/* Loss recovery; writers: sack.c, recover.c */
 	uint32_t sacked_out, lost_out, retrans_out;	/* bytes of txq so marked */
 	uint32_t n_sacked;	/* segments SACKED, or duplicate ACKs without SACK */
-	uint32_t high_sacked;	/* one past the highest SACKed */
 	uint32_t recovery_point;	/* snd_nxt when recovery began (RFC 6675) */
 	uint32_t undo_marker;	/* snd_una when cwnd was cut; 0 with undo_retrans 0: nothing to undo */
 	int32_t	 undo_retrans;	/* retransmissions not yet reported duplicate; -1: no undo */
@@ -207,7 +205,7 @@ struct tcb {
 	uint8_t	 keep_probes;	/* keepalive probes unanswered */
 	uint8_t	 cc_wanted;	/* TCP_CC_* as asked */
 	uint32_t rcvq_seq, rcvq_space, rcvq_at_us;	/* receive autotuning: bytes read per RTT */
-	uint32_t rcv_rtt_us, rcv_rtt_seq, rcv_rtt_at_us;
+	uint32_t rcv_rtt_us;	/* as the receiver sees it, 0: no sample */
 	uint32_t window_clamp;	/* TCP_WINDOW_CLAMP, or UINT32_MAX */
 	uint32_t rx_frames;	/* frames held by rxq and ooo */
 

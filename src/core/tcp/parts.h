@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What the files of this folder ask of each other, file by file. Only tcp.h is for others.
+ *
+ * Life of a segment in: input.c parses and finds the socket; ack.c, sack.c and recover.c take
+ * its acknowledgement; reasm.c takes its text. Life of a byte out: user.c queues it, output.c
+ * decides when, emit.c puts headers in front of it. close.c ends connections, timer.c keeps
+ * their one deadline, state.c alone changes their state.
+ *
+ * A function marked "may free sk" returns false, or is void and last, when sk is gone.
+ */
+#ifndef CORE_TCP_PARTS_H
+#define CORE_TCP_PARTS_H
+
+#include <errno.h>
+#include <sys/epoll.h>
+
+#include "base/hash.h"
+#include "core/tcp/tcb.h"
+#include "wire/tcp.h"
+
+/* Linux's numbers, where the RFCs leave room. */
+#define TCP_RTO_MIN_US		200000u
+#define TCP_RTO_MAX_US		120000000u
+#define TCP_RTO_INIT_US		1000000u
+#define TCP_DELACK_MIN_MS	40u
+#define TCP_DELACK_MAX_MS	200u
+#define TCP_RETRIES2		15u
+#define TCP_ORPHAN_RETRIES	8u
+#define TCP_SYN_RETRIES		6u
+#define TCP_SYNACK_RETRIES	5u
+#define TCP_FIN_TIMEOUT_S	60u
+#define TCP_TIMEWAIT_S		60u
+#define TCP_OOW_LIMIT_MS	500u	/* one reply to invalid segments in so long */
+#define TCP_INIT_CWND		10u	/* RFC 6928 */
+#define TCP_QUICKACKS		16u
+#define TCP_PAWS_DAYS_S		(24u * 24 * 60 * 60)	/* RFC 7323 5.5 */
+#define TCP_RCVBUF_DEF		131072u
+#define TCP_RCVBUF_MAX		(12u << 20)	/* twice the largest window, 6 MiB */
+#define TCP_SNDBUF_DEF		87040u
+#define TCP_SNDBUF_MAX		(4u << 20)
+#define TCP_RCV_WSCALE		7u	/* 65,535 << 7 >= 6 MiB */
+#define TCP_SEG_CHARGE		512u	/* what a segment costs of sndbuf besides its bytes */
+#define TCP_MAX_ORPHANS		16384u
+#define TCP_MAX_TW		16384u
+#define TCP_MAX_EMBRYOS		4096u	/* of one listener */
+#define TCP_COALESCE_MAX	1024u	/* payloads up to this are copied to free their frame */
+#define TCP_WND_MAX		(65535u << TCP_WS_MAX)
+
+/* A received segment, on the C stack. Sequence numbers as on the wire. */
+struct tcp_seg {
+	struct tcp_hdr h;
+	const struct ip_info *in;
+	pkt_h	 pkt;		/* 0 once somebody has taken it */
+	uint32_t seq, end_seq;	/* SYN and FIN counted */
+	uint32_t len;		/* bytes of data */
+	uint32_t wnd;		/* scaled; SYN segments: as it is */
+};
+
+/* ---- state.c ---------------------------------------------------------------------------- */
+
+enum tcp_event {
+	TE_CONNECT, TE_LISTEN, TE_PASSIVE, TE_R_SYN, TE_R_SYNACK, TE_R_ACK_SYN, TE_CLOSE, TE_R_FIN,
+	TE_R_ACK_FIN, TE_R_RST, TE_ABORT, TE_EXPIRE, N_TCP_EVENTS
+};
+void tcp_event(struct turn *t, struct sk *sk, enum tcp_event e);
+/* The table itself, for the golden matrix: a state, or -1 when the event cannot happen. */
+int tcp_state_next(unsigned state, unsigned event);
+const char *tcp_event_name(unsigned event);
+
+/* True in states in which the user may send, and in which data may be in flight. */
+static inline bool tcp_may_send(uint8_t s) { return s == TCP_S_ESTABLISHED || s == TCP_S_CLOSE_WAIT; }
+static inline bool tcp_is_sync(uint8_t s) { return s >= TCP_S_ESTABLISHED && s <= TCP_S_LAST_ACK; }
+
+/* ---- open.c: control blocks and what a handshake agrees --------------------------------- */
+
+void tcb_init(struct turn *t, struct sk *sk, const struct tcp_opts *o);
+uint32_t tcp_new_isn(struct turn *t, const struct sk *sk);
+/* Takes the peer's SYN (or SYN-ACK): TCB_F_TS and so on stay only if the peer has them too. */
+void tcb_take_syn(struct turn *t, struct sk *sk, const struct tcp_seg *s);
+void tcb_established(struct turn *t, struct sk *sk);
+/* mss, advmss and cc.mss from path, peer's clamp and options. Re-slices if it shrank. */
+void tcb_sync_mss(struct turn *t, struct sk *sk);
+uint16_t tcb_advmss(const struct sk *sk);
+
+/* ---- input.c, timewait.c, listen.c --------------------------------------------------------- */
+
+bool tcp_paws_reject(const struct turn *t, const struct tcb *b, const struct tcp_seg *s);
+/* One reply per TCP_OOW_LIMIT_MS to what is invalid (RFC 5961 7). */
+must_check bool tcp_oow_allowed(struct turn *t, struct tcb *b);
+void tcp_challenge(struct turn *t, struct sk *sk);
+/* Runs s through a connection in any state but TIME_WAIT. May free sk. */
+enum verdict tcp_conn_input(struct turn *t, struct sk *sk, struct tcp_seg *s);
+/* True: the segment is a SYN that opens a new connection, sk is gone, give it to a listener
+ * with *ret_isn. Else it has been dealt with. May free sk. */
+must_check bool tcp_timewait_input(struct turn *t, struct sk *sk, struct tcp_seg *s, uint32_t *ret_isn);
+void tcp_enter_timewait(struct turn *t, struct sk *sk);
+void tcp_listen_input(struct turn *t, struct sk *lsk, struct tcp_seg *s, uint32_t isn);
+/* The handshake's last ACK has come for an embryo. False: the accept queue is full, drop it. */
+must_check bool tcp_embryo_done(struct turn *t, struct sk *sk, const struct tcp_seg *s);
+void tcp_embryo_unlink(struct turn *t, struct sk *sk);
+void tcp_listen_close(struct turn *t, struct sk *lsk);
+
+/* ---- ack.c: acknowledging and the receive window -------------------------------------------- */
+
+void tcp_ack_on_data(struct turn *t, struct sk *sk, const struct tcp_seg *s);
+void tcp_ack_on_sent(struct turn *t, struct tcb *b);	/* an acknowledgement has left */
+void tcp_ack_on_data_sent(struct turn *t, struct tcb *b);
+void tcp_ack_quick(struct tcb *b, uint32_t max);
+void tcp_ack_decide(struct turn *t, struct sk *sk);	/* end of batch */
+void tcp_ack_on_read(struct turn *t, struct sk *sk, bool copied);
+uint32_t tcp_window_left(const struct tcb *b);	/* of what was advertised */
+uint32_t tcp_window_pick(struct turn *t, struct sk *sk);	/* to advertise now, bytes */
+void tcp_rcv_space(struct turn *t, struct sk *sk);	/* receive autotuning, after a read */
+
+/* ---- emit.c: headers and posting ---------------------------------------------------------------- */
+
+/* Sends a queued segment as it is; the packet's data fields are as before on return. 0, -EAGAIN
+ * or -ENOBUFS (on the tx-wait list then), or ip_route()'s errors. */
+must_check int tcp_emit_data(struct turn *t, struct sk *sk, struct pkt *p);
+/* Sends a segment without data. Same returns. */
+must_check int tcp_emit_ctl(struct turn *t, struct sk *sk, uint32_t seq, uint8_t flags);
+void tcp_emit_ack(struct turn *t, struct sk *sk);	/* now, or owed */
+/* SYN or SYN-ACK by state; now, or owed (0 then too). Else ip_route()'s error. */
+must_check int tcp_emit_syn(struct turn *t, struct sk *sk);
+void tcp_emit_rst(struct turn *t, struct sk *sk);	/* for a connection */
+void tcp_reply_rst(struct turn *t, const struct tcp_seg *s);	/* RFC 9293 3.10.7.1 */
+
+/* ---- output.c -------------------------------------------------------------------------------------- */
+
+void tcp_output(struct turn *t, struct sk *sk);
+uint32_t tcp_in_flight(const struct tcb *b);
+uint32_t tcp_out_bytes(const struct tcb *b);
+/* Cuts p, of sk's txq, to n bytes; the rest becomes the next segment. -ENOBUFS. */
+must_check int tcp_split(struct turn *t, struct sk *sk, struct pkt *p, uint32_t n);
+/* Queues the FIN if it is owed. False: no frame; tried again later. */
+bool tcp_queue_fin(struct turn *t, struct sk *sk);
+must_check int tcp_retransmit(struct turn *t, struct sk *sk, struct pkt *p);
+void tcp_probe(struct turn *t, struct sk *sk);	/* window probe (RFC 9293 3.8.6.1) */
+uint32_t tcp_mss_goal(const struct tcb *b);	/* mss bounded by half the largest window */
+
+/* ---- acked.c: what an acknowledgement frees ---------------------------------------------------------- */
+
+struct tcp_acked {
+	uint32_t prior_una;
+	uint32_t acked;		/* bytes newly acknowledged, SYN and FIN counted */
+	uint32_t sacked;	/* bytes newly SACKed */
+	uint32_t in_flight;	/* before */
+	int64_t	 rtt_us;	/* sample, or -1 */
+	bool	 dupack;
+	bool	 dsack;
+	bool	 wnd_changed;
+	bool	 retrans_acked;	/* something sent twice was acknowledged */
+};
+/* Frees segments below s->h.ack and advances snd_una. */
+void tcp_acked(struct turn *t, struct sk *sk, uint32_t ack, struct tcp_acked *a);
+
+/* ---- rtt.c ------------------------------------------------------------------------------------------- */
+
+void tcp_rtt_init(struct tcp_rtt *r);
+void tcp_rtt_sample(struct tcp_rtt *r, uint32_t us);
+uint64_t tcp_rtt_rto_ns(const struct tcp_rtt *r, uint32_t backoff);
+
+/* ---- sack.c --------------------------------------------------------------------------------------------- */
+
+void tcp_sack_input(struct turn *t, struct sk *sk, const struct tcp_seg *s, struct tcp_acked *a);
+void tcp_sack_mark_lost(struct turn *t, struct sk *sk);
+void tcp_mark_lost(struct tcb *b, struct pkt *p);
+void tcp_unmark(struct tcb *b, struct pkt *p);	/* takes p out of all sums */
+
+/* ---- recover.c --------------------------------------------------------------------------------------------- */
+
+void tcp_recover_on_ack(struct turn *t, struct sk *sk, const struct tcp_seg *s, struct tcp_acked *a);
+void tcp_recover_on_rto(struct turn *t, struct sk *sk);
+/* The path's MTU shrank: what no longer fits is lost, but not by congestion. */
+void tcp_recover_on_mtu(struct turn *t, struct sk *sk);
+
+/* ---- reasm.c ------------------------------------------------------------------------------------------------ */
+
+/* Takes the text (and FIN) of an acceptable segment. True: the peer's FIN is now in order. */
+must_check bool tcp_text(struct turn *t, struct sk *sk, struct tcp_seg *s);
+void tcp_dsack_set(struct turn *t, struct tcb *b, uint32_t start, uint32_t end);
+/* Fills h->sack from the blocks owed, at most `max`. */
+void tcp_sack_blocks(const struct tcb *b, struct tcp_hdr *h, uint32_t max);
+void tcp_rx_purge(struct turn *t, struct sk *sk);
+
+/* ---- timer.c -------------------------------------------------------------------------------------------------- */
+
+void tcp_tmr_sync(struct turn *t, struct sk *sk);	/* after any deadline has changed */
+void tcp_tmr_rearm(struct turn *t, struct sk *sk, enum tcp_rtx kind);	/* restart rtx_at */
+void tcp_tmr_stop_all(struct turn *t, struct sk *sk);
+void tcp_tmr_keepalive(struct turn *t, struct sk *sk);
+void tcp_tmr_misc(struct turn *t, struct sk *sk, uint64_t at);
+
+/* ---- close.c ------------------------------------------------------------------------------------------------------ */
+
+/* To CLOSED by e, with err (positive, 0 none) for the user. Frees sk if nobody holds it. */
+void tcp_done(struct turn *t, struct sk *sk, enum tcp_event e, int err);
+void tcp_release(struct turn *t, struct sk *sk);	/* gives back all it holds but the slot */
+void tcp_free(struct turn *t, struct sk *sk);	/* and the slot */
+void tcp_orphan(struct turn *t, struct sk *sk);	/* its last descriptor is gone */
+void tcp_ready_sync(struct turn *t, struct sk *sk, uint32_t edges);
+bool tcp_is_writeable(const struct turn *t, const struct sk *sk);
+bool tcp_is_readable(const struct sk *sk);
+bool tcp_pool_is_low(const struct turn *t, const struct tcb *b);	/* no new frames for sending */
+void tcp_purge_tx(struct turn *t, struct sk *sk);
+/* After FIN_WAIT_2 is entered: who waits how long for the peer's FIN. May free sk. */
+must_check bool tcp_on_fin_wait_2(struct turn *t, struct sk *sk);
+
+/* ---- clocks --------------------------------------------------------------------------------------------------------- */
+
+static inline uint32_t tcp_now_ms(const struct turn *t) { return (uint32_t)(t->now / NS_PER_MS); }
+static inline uint32_t tcp_now_us(const struct turn *t) { return (uint32_t)(t->now / NS_PER_US); }
+static inline uint32_t tcp_now_s(const struct turn *t) { return (uint32_t)(t->now / NS_PER_S); }
+static inline uint32_t tcp_ts_now(const struct turn *t, const struct tcb *b)
+{
+	return tcp_now_ms(t) + b->ts_off;
+}
+
+/* Comparisons of raw sequence numbers, as seq_lt() and so on of base/types.h. */
+static inline bool before(uint32_t a, uint32_t b) { return (int32_t)(a - b) < 0; }
+static inline bool after(uint32_t a, uint32_t b) { return (int32_t)(a - b) > 0; }
+
+#endif

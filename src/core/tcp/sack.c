@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The scoreboard (RFC 2018, RFC 2883, RFC 6675): the marks on txq's segments and their sums.
+ *
+ * A segment is lost when dupthresh SACKed segments, or as many segments' worth of bytes, lie
+ * above it (RFC 6675 IsLost). A segment sent again is lost again when something sent
+ * noticeably later has arrived (RFC 8985's rule, without its timer): RFC 6675 alone would wait
+ * for the time-out.
+ *
+ * Invariants: B3 of tcb.h. Cost: one walk over what is in flight per ACK that carries SACK.
+ */
+#include "core/tcp/parts.h"
+
+void tcp_unmark(struct tcb *b, struct pkt *p)
+{
+	uint32_t len = p->end_seq - p->seq;
+
+	if (p->mark & MARK_SACKED) {
+		b->sacked_out -= len;
+		b->n_sacked--;
+	}
+	if (p->mark & MARK_LOST)
+		b->lost_out -= len;
+	if (p->mark & MARK_RETRANS)
+		b->retrans_out -= len;
+	p->mark = 0;
+}
+
+void tcp_mark_lost(struct tcb *b, struct pkt *p)
+{
+	uint32_t len = p->end_seq - p->seq;
+
+	if (p->mark & (MARK_LOST | MARK_SACKED))
+		return;
+	if (p->mark & MARK_RETRANS) {
+		p->mark &= (uint8_t)~MARK_RETRANS;
+		b->retrans_out -= len;
+	}
+	p->mark |= MARK_LOST;
+	b->lost_out += len;
+}
+
+static void mark_sacked(struct turn *t, struct tcb *b, struct pkt *p, struct tcp_acked *a)
+{
+	uint32_t len = p->end_seq - p->seq;
+	int64_t us = (int64_t)((t->now - p->at) / NS_PER_US);
+
+	if (p->mark & MARK_LOST)
+		b->lost_out -= len;
+	if (p->mark & MARK_RETRANS)
+		b->retrans_out -= len;
+	p->mark = (uint8_t)((p->mark & ~(MARK_LOST | MARK_RETRANS)) | MARK_SACKED);
+	b->sacked_out += len;
+	b->n_sacked++;
+	b->delivered++;
+	a->sacked += len;
+	if (!(p->mark & MARK_EVER)) {
+		b->newest_at = max_u64(b->newest_at, p->at);
+		a->rtt_us = a->rtt_us < 0 ? us : a->rtt_us;
+	} else if (us >= (int64_t)b->rtt.min_us) {
+		b->newest_at = max_u64(b->newest_at, p->at);
+	}
+}
+
+/* RFC 2883 4: the first block reports a duplicate when it lies below the acknowledgement, or
+ * inside the second block. */
+static bool is_dsack(const struct tcp_hdr *h)
+{
+	const uint32_t *d = h->sack[0];
+
+	if (before(d[0], h->ack))
+		return true;
+	return h->n_sack > 1 && !before(d[0], h->sack[1][0]) && !after(d[1], h->sack[1][1]);
+}
+
+static void take_dsack(struct turn *t, struct sk *sk, const uint32_t d[2], struct tcp_acked *a)
+{
+	struct tcb *b = tcb_of(sk);
+
+	if (!after(d[1], d[0]) || after(d[1], b->snd_nxt))
+		return;
+	a->dsack = true;
+	b->dsack_dups++;
+	ev(t, EV_TCP_DSACK_IN, sk->self, d[0], d[1]);
+	/* RFC 3708: each reported duplicate was a retransmission that was not needed. */
+	if (b->undo_retrans > 0 && b->undo_marker != 0 && !before(d[0], b->undo_marker))
+		b->undo_retrans--;
+}
+
+/* Blocks that are worth a look, out of the option; returns how many. */
+static uint32_t pick_blocks(struct turn *t, struct sk *sk, const struct tcp_seg *s,
+			    struct tcp_acked *a, struct tcp_sack ret[TCP_SACK_MAX])
+{
+	struct tcb *b = tcb_of(sk);
+	uint32_t i = 0, n = 0, top = min_u32(s->h.n_sack, TCP_SACK_MAX);
+
+	if (is_dsack(&s->h)) {
+		take_dsack(t, sk, s->h.sack[0], a);
+		i = 1;
+	}
+	for (; i < top; i++) {
+		uint32_t start = s->h.sack[i][0], end = s->h.sack[i][1];
+
+		if (!after(end, start) || after(end, b->snd_nxt) ||
+		    (int32_t)(start - b->snd_una) < -(int32_t)(1u << 30)) {
+			ev(t, EV_TCP_SACK_BAD, sk->self, start, end);
+			continue;
+		}
+		if (!after(end, b->snd_una))
+			continue;	/* old news */
+		ret[n++] = (struct tcp_sack){ start, end };
+	}
+	return n;
+}
+
+void tcp_sack_input(struct turn *t, struct sk *sk, const struct tcp_seg *s, struct tcp_acked *a)
+{
+	struct tcb *b = tcb_of(sk);
+	struct tcp_sack blocks[TCP_SACK_MAX];
+	uint32_t n = pick_blocks(t, sk, s, a, blocks);
+	uint32_t slot = b->txq.head, left = t->map->pkt_mask + 1, top = b->snd_una;
+
+	for (uint32_t i = 0; i < n; i++)
+		top = after(blocks[i].end, top) ? blocks[i].end : top;
+	for (; slot != 0 && slot != b->tx_next && left; left--) {
+		struct pkt *p = pkt_slot(t, slot);
+
+		if (!before(p->seq, top))
+			break;
+		slot = p->next;
+		if (p->mark & MARK_SACKED)
+			continue;
+		for (uint32_t i = 0; i < n; i++) {
+			if (!before(p->seq, blocks[i].start) && !after(p->end_seq, blocks[i].end)) {
+				mark_sacked(t, b, p, a);
+				break;
+			}
+		}
+	}
+}
+
+/* Sent at least this long before what has arrived, and not arrived: not just reordered. */
+static uint64_t reorder_ns(const struct tcb *b)
+{
+	uint64_t us = b->rtt.min_us == UINT32_MAX ? 1000 : b->rtt.min_us / 4;
+
+	return us * NS_PER_US;
+}
+
+void tcp_sack_mark_lost(struct turn *t, struct sk *sk)
+{
+	struct tcb *b = tcb_of(sk);
+	uint32_t slot = b->txq.head, left = t->map->pkt_mask + 1;
+	uint32_t above = b->n_sacked, bytes_above = b->sacked_out;
+	uint64_t late = b->newest_at > reorder_ns(b) ? b->newest_at - reorder_ns(b) : 0;
+	bool recovering = b->ca_state >= TCP_CA_RECOVERY;
+
+	for (; slot != 0 && slot != b->tx_next && left; left--) {
+		struct pkt *p = pkt_slot(t, slot);
+
+		slot = p->next;
+		if (p->mark & MARK_SACKED) {
+			above--;
+			bytes_above -= p->end_seq - p->seq;
+			continue;
+		}
+		if (above == 0 && !recovering)
+			return;
+		if (p->mark & MARK_LOST)
+			continue;
+		/* RFC 6675 4, IsLost(): both measures, for segments sent once. */
+		if (!(p->mark & MARK_RETRANS) &&
+		    (above >= b->dupthresh ||
+		     (above && bytes_above > (uint32_t)(b->dupthresh - 1) * b->mss)))
+			tcp_mark_lost(b, p);
+		else if (recovering && p->at < late)
+			tcp_mark_lost(b, p);
+	}
+}
