@@ -29,7 +29,7 @@ sim_src  := $(filter-out sim/main.c,$(wildcard sim/*.c))
 bpf_src  := $(wildcard src/bpf/*.bpf.c)
 unit_src := $(wildcard test/unit/*.c test/state/*.c)
 fuzz_src := $(wildcard test/fuzz/*.c)
-app_src  := $(filter-out test/bench/raw_echo.c,$(wildcard test/apps/*.c test/bench/*.c test/posix/*.c))
+app_src  := $(filter-out test/bench/raw_echo.c %.bpf.c,$(wildcard test/apps/*.c test/bench/*.c test/posix/*.c))
 
 obj	 = $(patsubst %.c,$(O)/o/%.o,$(1))
 skel	:= $(patsubst src/bpf/%.bpf.c,$(O)/gen/bpf/%.skel.h,$(bpf_src))

@@ -10,13 +10,13 @@
  * alone: a UDP header is there because the filters ask for one.
  */
 #include <arpa/inet.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "base/csum.h"
 #include "core/ip/ip.h"
 #include "core/vif/vif.h"
 #include "exec/ctl.h"
@@ -74,14 +74,14 @@ static void turn_round(uint8_t *f)
 static _Noreturn void serve(uint16_t port)
 {
 	struct sockaddr_in sin = { .sin_family = AF_INET, .sin_port = htons(port) };
-	struct ipaddr any = ip_from4(0);
+	struct ctl_lease lease = { .laddr = ip_from4(0), .lport = port, .proto = IPPROTO_UDP };
 	int fd = socket(AF_INET, SOCK_DGRAM, 0);
 	struct turn t;
 	pkt_h h;
 
 	if (bind(fd, (struct sockaddr *)&sin, sizeof(sin)) < 0)
 		check(-errno, "bind");
-	check(ctl_lease_add(&x, IPPROTO_UDP, &any, port, false, fd), "lease");
+	check(exec_lease_add(&x, &lease, fd), "lease");
 	printf("ready\n");
 	fflush(stdout);
 	exec_begin(&x, &t);
@@ -104,7 +104,7 @@ static void fill_frame(struct turn *t, struct pkt *p, const struct ipaddr *dst, 
 	while ((err = ip_route(t, dst, &src, &path)) == -EAGAIN && tries++ < 2000) {
 		exec_end(&x, t, false);
 		usleep(1000);
-		exec_begin(t == NULL ? NULL : &x, t);
+		exec_begin(&x, t);
 	}
 	check(err, "route");
 	p->len = (uint16_t)(8 + bytes);
@@ -170,7 +170,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "usage: raw_echo server PORT | client ADDR PORT ROUNDS [BYTES]\n");
 		return 2;
 	}
-	check(ctl_get_stack(&x), "stack from the agent");
+	check(exec_open(&x, EXEC_APP, 3), "stack from the agent");
 	if (!strcmp(argv[1], "server"))
 		serve((uint16_t)atoi(argv[2]));
 	if (argc < 5)
