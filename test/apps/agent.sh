@@ -63,6 +63,11 @@ for i in 1 2; do
 	ip -n "$ns" link set lo up
 done
 progs_before=$(progs)
+# A link-local address comes into use a second late, and neighbour discovery needs it.
+for i in $(seq 40); do
+	ip -n $here -6 addr | grep -q tentative || ip -n $there -6 addr | grep -q tentative || break
+	sleep 0.1
+done
 
 start_agent
 in_here "$O/bin/onrampd" 2> "$tmp/second" && ok 1 "a second agent is refused" ||

@@ -308,7 +308,7 @@ static void proofs(void)
 /* E4: a port stays taken while the stack has flows on it, and no longer. */
 static void parked(void)
 {
-	struct ctl_msg m, flow = { .op = CTL_FLOW_ADD };
+	struct ctl_msg m, sent, flow = { .op = CTL_FLOW_ADD };
 	struct ipaddr a = local4();
 	union sa u;
 	int fd, again;
@@ -322,6 +322,7 @@ static void parked(void)
 	expect(!lease(&x, a, PORT, 6, fd), "lease");
 	flow.u.flow = (struct ctl_flow){ .laddr = a, .raddr = peer4(), .lport = PORT, .rport = 5,
 					 .proto = 6 };
+	sent = flow;		/* the reply overwrites the request */
 	expect(!ctl_ask(x.ctl, &flow, -1, NULL, NULL), "flow");
 	close(fd);
 	m = lease_msg(CTL_LEASE_DEL, a, PORT, 6);
@@ -329,6 +330,7 @@ static void parked(void)
 	again = socket(AF_INET, SOCK_STREAM, 0);
 	n = sa_of(&u, &a, PORT);
 	expect(bind(again, &u.sa, n) && errno == EADDRINUSE, "the port is free already");
+	flow = sent;
 	flow.op = CTL_FLOW_DEL;
 	expect(!ctl_ask(x.ctl, &flow, -1, NULL, NULL), "flow del");
 	expect(!bind(again, &u.sa, n), "the port is still taken");
