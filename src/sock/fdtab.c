@@ -111,22 +111,48 @@ int fd_table(void)
 	return fd < 0 ? fd : 0;
 }
 
-int fd_table_copy(void)
+/* The copy is made before the fork: afterwards parent and child change the old one at once. */
+static struct fdtab *child_tab;
+static int child_tab_fd = -1;
+
+int fd_table_prepare(void)
 {
 	struct fdtab *tab, *old = self.tab;
-	int fd, old_fd = self.tab_fd;
-	uint32_t n;
+	int fd;
 
 	if (!old)
 		return 0;
 	fd = new_table(&tab);
 	if (fd < 0)
 		return fd;
-	n = old->n_used < N_FDS ? old->n_used : N_FDS;
 	memcpy(tab, old, offsetof(struct fdtab, ents));
-	memcpy(tab->ents, old->ents, n * sizeof(tab->ents[0]));
-	tab->pid = (uint32_t)sys_getpid();
-	use_table(tab, fd);
+	memcpy(tab->ents, old->ents, min_u32(old->n_used, N_FDS) * sizeof(tab->ents[0]));
+	child_tab = tab;
+	child_tab_fd = fd;
+	return 0;
+}
+
+void fd_table_parent(void)
+{
+	if (!child_tab)
+		return;
+	sys_munmap(child_tab, sizeof(*child_tab));
+	sys_close(child_tab_fd);
+	child_tab = NULL;
+}
+
+int fd_table_child(void)
+{
+	struct fdtab *old = self.tab;
+	int old_fd = self.tab_fd;
+
+	if (!old)
+		return 0;
+	if (!child_tab)
+		return -ENOMEM;
+	child_tab->pid = (uint32_t)sys_getpid();
+	use_table(child_tab, child_tab_fd);
+	child_tab = NULL;
 	fd_take(old_fd);
 	sys_munmap(old, sizeof(*old));
 	sys_close(old_fd);

@@ -212,8 +212,6 @@ static int64_t get_socket_level(struct ent e, struct sk *sk, int name, void *v, 
 	case SO_ERROR:
 		err = sk->err;
 		sk->err = 0;
-		if (!err && e.kind == FD_TCP && sk->state >= TCP_S_ESTABLISHED)
-			sk->user &= ~SKU_CONNECTING;
 		return give_int(err, v, n);
 	case SO_RCVBUF:
 		return give_int((int)sk->rcvbuf, v, n);

@@ -256,11 +256,13 @@ static void ref_all(uint32_t proc)
 
 void sk_fork_prepare(void)
 {
-	if (!stack_have() || me.in_turn)
+	if (!self.tab || me.in_turn)
 		return;
 	/* acq: pairs with rel in sk_fork_parent(); one fork at a time has child_proc */
 	while (__atomic_exchange_n(&fork_lock, 1, __ATOMIC_ACQUIRE))
 		SYS0(SYS_sched_yield);
+	if (fd_table_prepare() < 0 || !stack_have())
+		return;
 	if (exec_join(&self.x, 0, &child_proc))
 		child_proc = UINT32_MAX;
 	else
@@ -269,6 +271,7 @@ void sk_fork_prepare(void)
 
 void sk_fork_parent(void)
 {
+	fd_table_parent();
 	child_proc = UINT32_MAX;
 	/* rel: pairs with acq in sk_fork_prepare() */
 	__atomic_store_n(&fork_lock, 0, __ATOMIC_RELEASE);
@@ -294,7 +297,7 @@ void sk_fork_child(void)
 	host_after_fork();
 	if (!self.tab)
 		return;
-	if (fd_table_copy() < 0 || (had && proc == UINT32_MAX)) {
+	if (fd_table_child() < 0 || (had && proc == UINT32_MAX)) {
 		go_without();
 		return;
 	}

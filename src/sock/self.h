@@ -116,7 +116,10 @@ void fd_mark_private(int fd);
 must_check int fd_make_private(int fd);		/* moves it up and marks it; new number or -errno */
 must_check int fd_move_private(int fd);		/* the program wants its number: away with it */
 void fd_plumbing(const struct exec *x);		/* writes an exec's descriptors into the table */
-int fd_table_copy(void);			/* in a forked child: a table of one's own */
+/* Around fork(): a copy is made, which the child uses and the parent drops. */
+must_check int fd_table_prepare(void);
+void fd_table_parent(void);
+must_check int fd_table_child(void);
 void fd_kernel(int fd, struct ent e, enum reason why);	/* for good in the kernel */
 
 /* ---- stack (stack.c) ------------------------------------------------------------------------ */
@@ -159,6 +162,7 @@ struct wait {
 	uint32_t n_sigs, n_hard;	/* of the thread, when the call began */
 	bool	 restarts;	/* SA_RESTART applies to this call */
 	bool	 foreign;	/* out: the kernel's side has something */
+	bool	 rung;		/* the sleeper's: its bell is to be drained */
 	bool	 (*ready)(const struct wait *w);	/* a look without a turn */
 	void	 (*arm)(struct turn *t, const struct wait *w, uint32_t bit, bool on);
 	struct pollfd *pfd;	/* the kernel's descriptors, WAIT_ROOM free entries behind them */

@@ -148,6 +148,8 @@ static int spin(struct wait *w)
 
 /* ---- sleeping ------------------------------------------------------------------------------------ */
 
+enum { TAG_DEVICE = 1, TAG_BELL, TAG_NESTED };	/* what an event of a slot's epoll is about */
+
 static void watch(int ep, int fd, uint32_t events, uint32_t tag)
 {
 	struct epoll_event e = { .events = events, .data.u32 = tag };
@@ -171,8 +173,8 @@ static int slot_epoll(int slot)
 		return ep;
 	ep = fd_make_private(ep);
 	for (i = 0; i < self.x.fds.n_vis; i++)
-		watch(ep, self.x.fds.xsk[i], EPOLLIN | EPOLLEXCLUSIVE, 1);
-	watch(ep, self.x.fds.bell[slot], EPOLLIN, 2);
+		watch(ep, self.x.fds.xsk[i], EPOLLIN | EPOLLEXCLUSIVE, TAG_DEVICE);
+	watch(ep, self.x.fds.bell[slot], EPOLLIN, TAG_BELL);
 	self.slot_ep[slot] = ep;
 	self.slot_nested[slot] = -1;
 	return ep;
@@ -187,7 +189,7 @@ static void slot_nest(int slot, int ep, int nested)
 	if (old >= 0)
 		(void)sys_epoll_ctl(ep, EPOLL_CTL_DEL, old, NULL);
 	if (nested >= 0)
-		watch(ep, nested, EPOLLIN, 3);
+		watch(ep, nested, EPOLLIN, TAG_NESTED);
 	self.slot_nested[slot] = nested;
 }
 
@@ -222,8 +224,10 @@ static int block_epoll(struct wait *w, int slot, int ep, struct timespec *to)
 		ms = to ? (int)(to->tv_sec * 1000 + (to->tv_nsec + 999999) / 1000000) : -1;
 		n = sys_epoll_pwait(ep, ev, (int)n_elems(ev), ms, w->mask);
 	}
-	for (i = 0; i < n; i++)
-		w->foreign |= ev[i].data.u32 == 3;
+	for (i = 0; i < n; i++) {
+		w->foreign |= ev[i].data.u32 == TAG_NESTED;
+		w->rung |= ev[i].data.u32 == TAG_BELL;
+	}
 	return n < 0 ? n : 0;
 }
 
@@ -243,11 +247,12 @@ static int block_poll(struct wait *w, int slot, struct timespec *to)
 	r = sys_ppoll(p, n, to, w->mask);
 	for (i = 0; r > 0 && i < (w->n_pfd ? w->n_pfd : w->nested >= 0); i++)
 		w->foreign |= p[i].revents != 0;
+	w->rung |= r > 0 && slot >= 0 && p[n - 1].revents;
 	return r < 0 ? r : 0;
 }
 
 /* RLIMIT_NOFILE of 1 (a sandbox) lets poll() take one descriptor: the epoll made before. */
-static int block_confined(int slot, struct timespec *to, const sigset_t *mask)
+static int block_confined(struct wait *w, int slot, struct timespec *to)
 {
 	struct timespec brief = { 0, (long)NO_SLOT_NS };
 	struct pollfd p = { .fd = self.x.fds.xsk[0], .events = POLLIN };
@@ -256,7 +261,8 @@ static int block_confined(int slot, struct timespec *to, const sigset_t *mask)
 		p.fd = self.slot_ep[slot];
 	else if (!to || to->tv_sec > 0 || to->tv_nsec > brief.tv_nsec)
 		to = &brief;
-	return sys_ppoll(&p, 1, to, mask) == -EINTR ? -EINTR : 0;
+	w->rung = true;		/* which of the two it was is not known */
+	return sys_ppoll(&p, 1, to, w->mask) == -EINTR ? -EINTR : 0;
 }
 
 static int block(struct wait *w, int slot, uint64_t now)
@@ -275,7 +281,7 @@ static int block(struct wait *w, int slot, uint64_t now)
 	if (ep >= 0)
 		return block_epoll(w, slot, ep, to);
 	r = block_poll(w, slot, to);
-	return r == -EINVAL ? block_confined(slot, to, w->mask) : r;
+	return r == -EINVAL ? block_confined(w, slot, to) : r;
 }
 
 static bool arm(struct wait *w, int slot, bool on)
@@ -303,6 +309,7 @@ static int sleep_once(struct wait *w)
 	int slot = claim(), r = 0;
 	uint64_t now;
 
+	w->rung = false;
 	if (!arm(w, slot, true)) {
 		if (slot >= 0 && slot != self.quiet_slot)
 			waiter_release(&self.x.map, slot);
@@ -320,7 +327,8 @@ static int sleep_once(struct wait *w)
 			r = block(w, slot, now);
 	}
 	me.bell_plus1 = 0;
-	if (slot >= 0 && waiter_wake(&self.x.map, slot))
+	/* Rung by a waker, by our own handler, or late by the waker of an earlier sleep. */
+	if (slot >= 0 && (waiter_wake(&self.x.map, slot) | w->rung))
 		host_hear(&self.x.fds, slot);
 	(void)arm(w, slot, false);
 	if (slot >= 0 && slot != self.quiet_slot)

@@ -912,7 +912,8 @@ static void t_errors(void)
 	printf(" %s", en(r));
 	r = listen(c, 5);
 	printf(" listen %s", en(r));
-	r = bind(c, (void *)&peer, peer_n);
+	struct sockaddr_in6 any = { .sin6_family = peer.ss_family };
+	r = bind(c, (void *)&any, peer_n);
 	printf(" bind %s", en(r));
 	r = accept(c, NULL, NULL);
 	printf(" accept %s", en(r));
