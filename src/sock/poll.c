@@ -17,6 +17,7 @@ struct polling {
 	uint32_t n;
 	struct pollfd *k;	/* the kernel's part, and WAIT_ROOM more */
 	bool	 mixed;		/* something in the kernel's part */
+	bool	 strangers;	/* ... that is not the kernel's side of one of ours */
 };
 
 /* ---- one descriptor -------------------------------------------------------------------------- */
@@ -89,7 +90,7 @@ static bool split(struct polling *p)
 	bool any = false;
 	uint32_t i;
 
-	p->mixed = false;
+	p->mixed = p->strangers = false;
 	for (i = 0; i < p->n; i++) {
 		struct ent e = fd_get(p->user[i].fd);
 
@@ -97,10 +98,12 @@ static bool split(struct polling *p)
 		p->k[i].revents = 0;
 		if (ours(e))
 			any = true;
-		if (e.kind == FD_TCP || p->user[i].fd < 0)
+		if (e.kind == FD_TCP || p->user[i].fd < 0) {
 			p->k[i].fd = -1;
-		else
-			p->mixed = true;
+			continue;
+		}
+		p->mixed = true;
+		p->strangers |= !ours(e);
 	}
 	return any;
 }
@@ -154,6 +157,18 @@ static int collect(struct polling *p, bool with_kernel)
 	return n;
 }
 
+/* Others' descriptors are always looked at, so that what is ready is reported together. The
+ * kernel's side of listeners and datagram sockets keeps foreign_due()'s pace while ours has
+ * something to report. */
+static bool kernel_now(const struct polling *p, bool at_once)
+{
+	struct wait w = { .arg = p };
+
+	if (!p->mixed || p->strangers || at_once)
+		return p->mixed;
+	return foreign_due(host_now()) || !ready_any(&w);
+}
+
 static int64_t poll_loop(struct polling *p, uint64_t until, bool at_once, const sigset_t *set)
 {
 	struct wait w;
@@ -162,8 +177,7 @@ static int64_t poll_loop(struct polling *p, uint64_t until, bool at_once, const 
 	if (sk_due())
 		sk_round();
 	wait_init(&w, until);
-	/* The kernel's side is looked at as often as its pace says when ours is ready anyway. */
-	r = collect(p, p->mixed && (at_once || foreign_due(host_now()) || !ready_any(&(struct wait){ .arg = p })));
+	r = collect(p, kernel_now(p, at_once));
 	if (r || at_once) {
 		if (at_once)
 			exec_flush(&self.x);
@@ -178,7 +192,7 @@ static int64_t poll_loop(struct polling *p, uint64_t until, bool at_once, const 
 	for (;;) {
 		int err = wait_for(&w);
 
-		r = collect(p, p->mixed && (w.foreign || err));
+		r = collect(p, p->mixed && (p->strangers || w.foreign || err));
 		if (r)
 			return r;
 		if (err)
