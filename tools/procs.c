@@ -161,6 +161,26 @@ static int find_table(DIR *dir, pid_t pid, struct fdtab *head, int *ret_fd)
 	return rc;
 }
 
+/* A stack is named by its segment: numbers are each agent's own. */
+static uint64_t segment_of(pid_t pid, const struct fdtab *head)
+{
+	char path[64];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "/proc/%d/fd/%d", pid, head->seg_fd);
+	return head->seg_fd >= 0 && stat(path, &st) == 0 && S_ISREG(st.st_mode) ? st.st_ino : 0;
+}
+
+static bool in_our_netns(pid_t pid)
+{
+	struct stat ours, its;
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/ns/net", pid);
+	return stat("/proc/self/ns/net", &ours) == 0 && stat(path, &its) == 0 &&
+	       ours.st_ino == its.st_ino && ours.st_dev == its.st_dev;
+}
+
 int proc_tab_read(pid_t pid, struct proc_tab *ret)
 {
 	char path[64];
@@ -178,6 +198,8 @@ int proc_tab_read(pid_t pid, struct proc_tab *ret)
 	rc = find_table(dir, pid, ret->head, &fd);
 	closedir(dir);
 	if (rc == 0) {
+		ret->seg_ino = segment_of(pid, ret->head);
+		ret->same_netns = in_our_netns(pid);
 		read_ents(fd, ret);
 		close(fd);
 	} else {

@@ -18,6 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/must.h"
@@ -31,7 +32,8 @@ struct want {
 };
 
 struct held {			/* a descriptor, as an fd table tells */
-	uint32_t stack_id, h;
+	uint64_t seg_ino;	/* of the stack's segment */
+	uint32_t h;
 	pid_t pid;
 	int fd;
 	const char *comm;
@@ -58,8 +60,8 @@ static int by_handle(const void *a, const void *b)
 {
 	const struct held *x = a, *y = b;
 
-	if (x->stack_id != y->stack_id)
-		return x->stack_id < y->stack_id ? -1 : 1;
+	if (x->seg_ino != y->seg_ino)
+		return x->seg_ino < y->seg_ino ? -1 : 1;
 	return x->h < y->h ? -1 : x->h > y->h;
 }
 
@@ -81,16 +83,16 @@ static void load_held(struct view *v)
 
 			if (e->kind == FD_TCP || e->kind == FD_LISTEN || e->kind == FD_UDP)
 				v->held[v->n_held++] = (struct held){
-					p->head->stack_id, e->h, p->pid, (int)fd, p->comm };
+					p->seg_ino, e->h, p->pid, (int)fd, p->comm };
 		}
 	}
 	qsort(v->held, v->n_held, sizeof(*v->held), by_handle);
 }
 
 /* The first of those who hold that socket, and how many there are. */
-static const struct held *holders(const struct view *v, uint32_t stack_id, uint32_t h, size_t *ret_n)
+static const struct held *holders(const struct view *v, uint64_t seg_ino, uint32_t h, size_t *ret_n)
 {
-	struct held key = { .stack_id = stack_id, .h = h };
+	struct held key = { .seg_ino = seg_ino, .h = h };
 	const struct held *at = bsearch(&key, v->held, v->n_held, sizeof(key), by_handle);
 	const struct held *end = v->held + v->n_held;
 	size_t n = 0;
@@ -212,7 +214,7 @@ static void copy_sk(const struct stack_map *map, uint32_t slot, struct sk *ret)
 	memcpy(ret, map->socks + (size_t)(slot & map->sk_mask) * SK_BYTES, offsetof(struct sk, proto_area));
 }
 
-static void show_segment(struct view *v, const struct stack_map *map, uint32_t stack_id)
+static void show_segment(struct view *v, const struct stack_map *map, uint64_t seg_ino)
 {
 	uint32_t n = map->seg->used_sk, slot;
 	const struct held *who;
@@ -233,7 +235,7 @@ static void show_segment(struct view *v, const struct stack_map *map, uint32_t s
 		copy_sk(map, slot, sk);
 		if (!sk_row(sk, embryos[slot], &row))
 			continue;
-		who = holders(v, stack_id, sk->self, &n_who);
+		who = holders(v, seg_ino, sk->self, &n_who);
 		show(v, &row, who, n_who, "onramp");
 	}
 }
@@ -242,6 +244,7 @@ static void show_stacks(const struct cmd *c, struct view *v, int ctl)
 {
 	struct stack_map *map = calloc(1, sizeof(*map));
 	struct ctl_info info;
+	struct stat st;
 	uint32_t i;
 	int seg, rc;
 
@@ -254,7 +257,7 @@ static void show_stacks(const struct cmd *c, struct view *v, int ctl)
 		}
 		rc = host_map_segment(seg, false, map);
 		if (rc == 0) {
-			show_segment(v, map, info.stack_id);
+			show_segment(v, map, fstat(seg, &st) == 0 ? st.st_ino : 0);
 			host_unmap(map, 0);
 		} else {
 			fail(c, "", "stack %u (%s, pid %u) cannot be read: %s", info.stack_id,
@@ -275,7 +278,7 @@ static void show_kernel(struct view *v)
 	for (i = 0; i < v->n_tabs; i++) {
 		const struct proc_tab *p = &v->tabs[i];
 
-		for (fd = 0; fd < p->n_ents; fd++) {
+		for (fd = 0; p->same_netns && fd < p->n_ents; fd++) {
 			if (p->ents[fd].kind != FD_PLAIN || ksock_find(p->pid, (int)fd, &row))
 				continue;
 			who = (struct held){ 0, 0, p->pid, (int)fd, p->comm };

@@ -103,6 +103,8 @@ const char *preload_obstacle(int fd, const char **ret_remedy);
 struct proc_tab {		/* a copy of a process's descriptor table */
 	pid_t pid;
 	char  comm[16];
+	uint64_t seg_ino;	/* inode of its stack's segment: names the stack; 0 none */
+	bool same_netns;	/* as this program */
 	struct fdtab *head;	/* all but ents */
 	struct fd_ent *ents;
 	uint32_t n_ents;
