@@ -123,8 +123,7 @@ static void read_ents(int fd, struct proc_tab *ret)
 
 	if (n > N_FDS)
 		n = N_FDS;
-	ret->ents = calloc(n ? n : 1, sizeof(*ret->ents));
-	must(ret->ents);
+	ret->ents = ret->head->ents;
 	got = pread(fd, ret->ents, n * sizeof(*ret->ents), (off_t)HEAD_BYTES);
 	ret->n_ents = got > 0 ? (uint32_t)((size_t)got / sizeof(*ret->ents)) : 0;
 }
@@ -193,7 +192,7 @@ int proc_tab_read(pid_t pid, struct proc_tab *ret)
 	if (!dir)
 		return errno == ENOENT ? -ESRCH : -errno;
 	read_comm(pid, ret->comm);
-	ret->head = calloc(1, HEAD_BYTES);
+	ret->head = calloc(1, sizeof(*ret->head));	/* 1 MiB, of which only what is read is touched */
 	must(ret->head);
 	rc = find_table(dir, pid, ret->head, &fd);
 	closedir(dir);
@@ -212,7 +211,6 @@ int proc_tab_read(pid_t pid, struct proc_tab *ret)
 void proc_tab_free(struct proc_tab *p)
 {
 	free(p->head);
-	free(p->ents);
 	*p = (struct proc_tab){ 0 };
 }
 

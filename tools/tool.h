@@ -105,8 +105,8 @@ struct proc_tab {		/* a copy of a process's descriptor table */
 	char  comm[16];
 	uint64_t seg_ino;	/* inode of its stack's segment: names the stack; 0 none */
 	bool same_netns;	/* as this program */
-	struct fdtab *head;	/* all but ents */
-	struct fd_ent *ents;
+	struct fdtab *head;
+	struct fd_ent *ents;	/* in it; n_ents were read */
 	uint32_t n_ents;
 };
 
