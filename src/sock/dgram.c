@@ -147,7 +147,8 @@ int64_t dgram_write(struct ent e, struct io *io, const struct sockaddr *sa, sock
 		return send_kernel(io, sa, sa_n);
 	for (;;) {
 		r = send_turn(e, io, sa ? &to : NULL, &ours);
-		if (!ours || r == -EINVAL || r == -ENETUNREACH)
+		/* EOPNOTSUPP: it takes fragments, which are the kernel's. */
+		if (!ours || r == -EINVAL || r == -ENETUNREACH || r == -EOPNOTSUPP)
 			return r == -EBADF && ours ? r : send_kernel(io, sa, sa_n);
 		if (r != -EAGAIN)
 			return r;

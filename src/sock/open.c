@@ -7,8 +7,9 @@
  * kernel is final and leaves a reason; deciding for us keeps the kernel's socket below, which
  * holds the number, the port and the right to it (a lease is proved by that descriptor).
  *
- * A listener listens in the kernel first, so that what the kernel refuses is refused by it;
- * then here. Who comes by loopback or an interface that is not attached meets the kernel's.
+ * A listener listens here first, then in the kernel: the other way round, a client could begin
+ * its handshake with the kernel and end it with us. Who comes by loopback or an interface
+ * that is not attached meets the kernel's.
  */
 #include "sock/self.h"
 
@@ -162,16 +163,23 @@ static int64_t udp_decide(int fd, struct ent e, int err)
 	return why == REASON_NONE ? 0 : fall_back(fd, e, why, err);
 }
 
-/* The first datagram of a socket that was never bound: the kernel picks the port. */
+/* The kernel picks a port for a socket that was never bound. */
+static int kernel_autobind(int fd, struct ent e)
+{
+	struct sockaddr_in6 any = { .sin6_family = e.flags & FDF_V6 ? AF_INET6 : AF_INET };
+
+	return sys_bind(fd, &any, e.flags & FDF_V6 ? sizeof(any) : sizeof(struct sockaddr_in));
+}
+
+/* The first datagram of a socket that was never bound. */
 int64_t udp_autobind(int fd)
 {
 	struct ent e = fd_get(fd);
-	struct sockaddr_in6 any = { .sin6_family = e.flags & FDF_V6 ? AF_INET6 : AF_INET };
 	int r;
 
 	if (e.kind != FD_PLAIN || e.reason != REASON_UNDECIDED || !(e.flags & FDF_DGRAM))
 		return SK_PASS;
-	r = sys_bind(fd, &any, e.flags & FDF_V6 ? sizeof(any) : sizeof(struct sockaddr_in));
+	r = kernel_autobind(fd, e);
 	if (r < 0 && r != -EINVAL)	/* -EINVAL: bound already */
 		return SK_PASS;
 	e.flags |= FDF_BOUND;
@@ -464,6 +472,8 @@ static enum reason tcp_listen_fd(int fd, struct ent *e, uint32_t backlog)
 
 	if (why != REASON_NONE)
 		return why;
+	if (!(e->flags & FDF_BOUND) && kernel_autobind(fd, *e) < 0)
+		return REASON_NO_PORT;
 	why = lease(fd, *e, &l);
 	if (why != REASON_NONE)
 		return why;
@@ -505,18 +515,20 @@ int64_t sk_listen(int fd, int backlog)
 		return -EINVAL;
 	if (e.kind != FD_PLAIN || e.reason != REASON_UNDECIDED || e.flags & FDF_DGRAM)
 		return SK_PASS;
-	r = sys_listen(fd, backlog);
-	if (r < 0)
-		return r;
 	why = tcp_listen_fd(fd, &e, min_u32((uint32_t)backlog, SOMAXCONN_MAX));
 	if (why != REASON_NONE)
-		return fall_back(fd, e, why, -EADDRNOTAVAIL) == SK_PASS ? 0 : -EADDRNOTAVAIL;
+		return fall_back(fd, e, why, -EADDRNOTAVAIL);
+	e.kind = FD_LISTEN;
+	e.reason = REASON_NONE;
+	r = sys_listen(fd, backlog);
+	if (r < 0) {
+		conn_close(fd, e);
+		return r;
+	}
 	/* accept() looks at the kernel's queue without waiting there. */
 	r = sys_fcntl(fd, F_GETFL, 0);
 	if (r >= 0 && !(r & O_NONBLOCK))
 		(void)sys_fcntl(fd, F_SETFL, r | O_NONBLOCK);
-	e.kind = FD_LISTEN;
-	e.reason = REASON_NONE;
 	fd_put(fd, e);
 	epoll_moved(fd, e);
 	return 0;
