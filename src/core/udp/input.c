@@ -3,9 +3,10 @@
  * Datagrams in (RFC 768, RFC 1122 4.1, RFC 8200 8.1).
  *
  * A datagram stays in the frames it came in until it is read: one copy, into the reader's
- * buffer. So it is charged whole frames, as Linux charges an skb's true size, and a burst of
- * small ones meets the same limit, SO_RCVBUF, at about the same number. Frames are a stack's
- * common good, though: when they run low a socket may keep only a few.
+ * buffer. It is charged what Linux would charge (an skb's true size), so that a burst meets
+ * SO_RCVBUF at the number of datagrams that programs were written with: 277 small ones. That
+ * frames are larger is the pool's affair: it is the stack's common good, and when it runs low
+ * a socket may keep only a few.
  *
  * There is no port-unreachable from here: what reached us matched a lease, and the kernel
  * socket that holds the port would not have sent one either.
@@ -20,7 +21,9 @@
 #include "wire/udp.h"
 
 #define FRAMES_LOW	8	/* one frame in so many free: frames are scarce */
-#define SCARCE_BYTES	(8 * FRAME_BYTES)	/* what a socket may hold then */
+#define SCARCE_N	8	/* datagrams that a socket may keep then */
+#define SKB_BYTES	256	/* struct sk_buff */
+#define SKB_EXTRA	400	/* skb_shared_info and headroom, beside the payload */
 
 /* Connected sockets first: they named their peer. */
 static struct sk *find_socket(struct turn *t, const struct ipaddr *laddr, uint16_t lport,
@@ -68,11 +71,23 @@ static bool verify(struct turn *t, struct pkt *p, const struct ip_info *in, stru
 /* Linux's rule: a socket takes a datagram as long as it is not over its limit already. */
 static bool has_room(const struct turn *t, struct sk *sk)
 {
-	uint32_t limit = sk->rcvbuf;
+	const struct udp *u = udp_of(sk);
 
-	if (pkt_n_free(t) < (t->map->pkt_mask + 1) / FRAMES_LOW)
-		limit = min_u32(limit, SCARCE_BYTES);
-	return udp_of(sk)->rx_mem <= limit;
+	if (pkt_n_free(t) < (t->map->pkt_mask + 1) / FRAMES_LOW && u->rxq.n >= SCARCE_N)
+		return false;
+	return u->rx_mem <= sk->rcvbuf;
+}
+
+/* Linux's true size: the allocator's power of two that holds it, and the descriptor. */
+static uint32_t charge_of(const struct pkt *p)
+{
+	uint32_t size = 512;
+
+	if (p->n_frags > 1)
+		return p->n_frags * FRAME_BYTES;
+	while (size < min_u32(p->tot, FRAME_BYTES) + SKB_EXTRA)
+		size *= 2;
+	return size + SKB_BYTES;
 }
 
 enum verdict udp_input(struct turn *t, pkt_h h, const struct ip_info *in)
@@ -99,7 +114,7 @@ enum verdict udp_input(struct turn *t, pkt_h h, const struct ip_info *in)
 	}
 	p->addr = in->src;
 	p->arg[0] = hdr.sport;
-	p->arg[1] = max_u32(p->n_frags, 1) * FRAME_BYTES;
+	p->arg[1] = charge_of(p);
 	p->at = t->now;
 	u->rx_mem += p->arg[1];
 	sk->rxq_bytes += p->tot;

@@ -20,7 +20,8 @@ struct udp_addr { struct ipaddr addr; uint16_t port; };
 
 /* Sends one datagram to `to`, or to the peer when NULL. Bytes, or -EMSGSIZE, -EDESTADDRREQ,
  * -EAGAIN (sndbuf full), a pending error, ip_route()'s errors. While a neighbour is being
- * resolved the datagram is queued and counts as sent. */
+ * resolved the datagram is queued and counts as sent. -EOPNOTSUPP: longer than the path's MTU;
+ * fragments are the kernel's, so the socket below sends it (same address, same port). */
 must_check int64_t udp_send(struct turn *t, struct sk *sk, const struct iovec *iov, uint32_t n_iov,
 			    const struct udp_addr *to);
 #define UDP_RECV_PEEK (1u << 0)
