@@ -165,15 +165,17 @@ static void clean_link(int ifindex)
 {
 	LIBBPF_OPTS(bpf_xdp_query_opts, q);
 	char name[BPF_OBJ_NAME_LEN + 1];
+	uint32_t flags;
 
 	if (bpf_xdp_query(ifindex, 0, &q) || !q.prog_id ||
 	    !prog_name(q.prog_id, name, sizeof(name)))
 		return;
+	flags = q.attach_mode == XDP_ATTACHED_SKB ? XDP_FLAGS_SKB_MODE : XDP_FLAGS_DRV_MODE;
 	if (!strcmp(name, NIC_PROG))
-		(void)bpf_xdp_detach(ifindex, 0, NULL);
+		(void)bpf_xdp_detach(ifindex, flags, NULL);
 	else if (!strcmp(name, "xdp_dispatcher") && clean_dispatcher(ifindex) &&
 		 !dispatcher_serves(q.prog_id))
-		(void)bpf_xdp_detach(ifindex, 0, NULL);
+		(void)bpf_xdp_detach(ifindex, flags, NULL);
 }
 
 static void clean_stale(void)
@@ -240,6 +242,15 @@ static struct xdp_program *open_program(void)
 	return ret;
 }
 
+/* libxdp itself attaches a program alone where the kernel refuses to extend its dispatcher,
+ * and does not say so. */
+static bool is_alone(const struct hold *h)
+{
+	LIBBPF_OPTS(bpf_xdp_query_opts, q);
+
+	return !bpf_xdp_query((int)h->ifindex, 0, &q) && q.prog_id == xdp_program__id(h->prog);
+}
+
 /* Through the dispatcher; where that fails, alone. */
 static int attach_mode(struct hold *h, uint32_t flags, bool *ret_alone)
 {
@@ -249,7 +260,7 @@ static int attach_mode(struct hold *h, uint32_t flags, bool *ret_alone)
 	h->flags = flags;
 	if (p && !xdp_program__attach(p, (int)h->ifindex, mode, 0)) {
 		h->prog = p;
-		*ret_alone = false;
+		*ret_alone = is_alone(h);
 		return 0;
 	}
 	if (p)
@@ -306,8 +317,8 @@ out:
 		why = "its driver has it";
 	(void)snprintf(m->note, sizeof(m->note), "%s mode on %s (%s)%s",
 		       m->mode == ATTACH_NATIVE ? "native" : "generic", driver, why,
-		       alone ? "; alone, libxdp's dispatcher not available" :
-			       "; beside other XDP programs by libxdp's dispatcher");
+		       alone ? "; alone: no libxdp dispatcher here" :
+			       "; shared by libxdp's dispatcher");
 }
 
 static int detach(struct hold *h)

@@ -40,7 +40,6 @@ struct lease {
 	uint32_t n_keys;
 	uint32_t n_flows;	/* exact entries under it */
 	bool	 parked;
-	bool	 listening;
 	int	 fd;		/* our duplicate of the proof */
 };
 
@@ -124,7 +123,7 @@ static bool is_held(int fd, int domain)
 	return bind(fd, &u.sa, domain == AF_INET ? sizeof(u.in) : sizeof(u.in6)) && errno == EINVAL;
 }
 
-static int check_tcp(int fd, int domain, bool *ret_listening)
+static int check_tcp(int fd, int domain)
 {
 	struct tcp_info ti;
 	socklen_t n = sizeof(ti);
@@ -132,14 +131,12 @@ static int check_tcp(int fd, int domain, bool *ret_listening)
 	memset(&ti, 0, sizeof(ti));
 	if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &ti, &n))
 		return -EPERM;
-	*ret_listening = ti.tcpi_state == TCP_LISTEN;
 	if (ti.tcpi_state != TCP_LISTEN && ti.tcpi_state != TCP_CLOSE)
 		return -EPERM;
 	return is_held(fd, domain) ? 0 : -EPERM;
 }
 
-static int check_proof(const struct agent *a, const struct ctl_lease *l, int fd,
-		       bool *ret_listening)
+static int check_proof(const struct agent *a, const struct ctl_lease *l, int fd)
 {
 	int domain, proto, type, err;
 
@@ -153,9 +150,8 @@ static int check_proof(const struct agent *a, const struct ctl_lease *l, int fd,
 	err = check_place(a, fd);
 	if (!err)
 		err = check_name(fd, domain, l);
-	*ret_listening = false;
 	if (!err && proto == IPPROTO_TCP)
-		err = check_tcp(fd, domain, ret_listening);
+		err = check_tcp(fd, domain);
 	return err;
 }
 
@@ -206,6 +202,15 @@ static void uninstall(struct agent *a, struct lease *l)
 			(void)filter_bound(a, &l->key[i], NO_SLOT);
 }
 
+/* Stops the kernel's accepting; a socket bound by bind() keeps its port (E4). Asked always,
+ * for the proof may have come before its listen(); on a socket that does not listen it is
+ * ENOTCONN and no more. */
+static void stop_listening(struct lease *l)
+{
+	if (l->key[0].proto == IPPROTO_TCP)
+		(void)shutdown(l->fd, SHUT_RDWR);
+}
+
 static void release(struct lease *l)
 {
 	struct lease **p = bucket(l->key[0].proto, l->key[0].lport);
@@ -213,8 +218,7 @@ static void release(struct lease *l)
 	while (*p != l)
 		p = &(*p)->next;
 	*p = l->next;
-	if (l->listening)
-		(void)shutdown(l->fd, SHUT_RDWR);
+	stop_listening(l);
 	(void)close(l->fd);
 	l->stack->n_leases--;
 	n_leases--;
@@ -225,8 +229,7 @@ int lease_add(struct agent *a, struct stack *s, const struct ctl_lease *m, int f
 {
 	struct ipaddr any4 = ip_from4(0);
 	struct lease *l, **b;
-	bool listening;
-	int err = check_proof(a, m, fd, &listening);
+	int err = check_proof(a, m, fd);
 
 	if (err)
 		return err;
@@ -238,7 +241,6 @@ int lease_add(struct agent *a, struct stack *s, const struct ctl_lease *m, int f
 	if (!l)
 		return -ENOMEM;
 	l->stack = s;
-	l->listening = listening;
 	l->key[l->n_keys++] = key_of(&m->laddr, m->lport, m->proto);
 	if (m->family6_dual)
 		l->key[l->n_keys++] = key_of(&any4, m->lport, m->proto);
@@ -281,9 +283,7 @@ int lease_del(struct agent *a, struct stack *s, const struct ctl_lease *m)
 		return 0;
 	}
 	l->parked = true;
-	/* Stops the kernel's accepting; a socket bound by bind() keeps its port (E4). */
-	if (l->listening)
-		(void)shutdown(l->fd, SHUT_RDWR);
+	stop_listening(l);
 	return 0;
 }
 
