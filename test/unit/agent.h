@@ -40,6 +40,8 @@ struct agent {
 	struct ctl_lease last_del;
 	struct ctl_flow  last_flow;
 	struct ctl_neigh last_neigh;
+	int conns[AGENT_CONNS];		/* its ends, which forked children should not keep open */
+	uint32_t n_conns;
 	struct ctl_msg	 owed;		/* MOOD_LATE: the reply to the request before */
 	bool		 owes;
 };
@@ -172,21 +174,35 @@ static inline void *agent_run(void *arg)
 {
 	struct agent *a = arg;
 	struct pollfd p[2 + AGENT_CONNS] = { { a->stop, POLLIN, 0 }, { a->listener, POLLIN, 0 } };
-	nfds_t n = 2;
+	uint32_t n = 0;
 
-	while (poll(p, n, -1) >= 0 && !p[0].revents) {
-		for (nfds_t i = 2; i < n; i++) {
-			if (!p[i].revents || agent_serve(a, p[i].fd))
+	while (poll(p, 2 + n, -1) >= 0 && !p[0].revents) {
+		for (uint32_t i = 0; i < n; i++) {
+			if (!p[2 + i].revents || agent_serve(a, p[2 + i].fd))
 				continue;
-			close(p[i].fd);
-			p[i--] = p[--n];
+			close(p[2 + i].fd);
+			p[2 + i] = p[2 + --n];
+			a->conns[i--] = a->conns[n];
 		}
-		if (p[1].revents && n < n_elems(p))
-			p[n++] = (struct pollfd){ accept4(a->listener, NULL, NULL, SOCK_CLOEXEC), POLLIN, 0 };
+		if (p[1].revents && n < AGENT_CONNS) {
+			a->conns[n] = accept4(a->listener, NULL, NULL, SOCK_CLOEXEC);
+			p[2 + n] = (struct pollfd){ a->conns[n], POLLIN, 0 };
+			n++;
+		}
+		poke32(&a->n_conns, n);
 	}
-	while (n > 2)
-		close(p[--n].fd);
+	while (n)
+		close(p[2 + --n].fd);
 	return NULL;
+}
+
+/* In a forked child: it is not the agent. */
+static inline void agent_forget(struct agent *a)
+{
+	close(a->listener);
+	close(a->stop);
+	for (uint32_t i = 0; i < peek32(&a->n_conns); i++)
+		close(a->conns[i]);
 }
 
 static inline void agent_start(struct agent *a)
