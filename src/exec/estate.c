@@ -6,8 +6,10 @@
 
 #include "core/stack/stack.h"
 #include "exec/ctl.h"
+#include "host/sys.h"
 
 #define FLOWS_A_TURN	128
+#define AGENT_MS	200	/* a slow agent keeps neither a surrogate from its stack nor a program from its end */
 #define TURN_TRIES	200	/* of 100 us: the application's turns are shorter than that */
 
 /* ---- what is bound ---------------------------------------------------------------------------- */
@@ -140,17 +142,42 @@ static bool take_turn(struct exec *x, struct turn *t)
 	return false;
 }
 
-/* False: the agent will take no more (gone, or its limit is reached). What it has already, or
- * finds no lease for, is no reason to stop. */
+/* False: the agent will take no more (gone, slow, or its limit is reached). What it has
+ * already, or finds no lease for, is no reason to stop. */
+static bool tell(struct exec *x, struct ctl_call *c)
+{
+	int err;
+
+	c->timeout_ms = AGENT_MS;
+	err = exec_call(x, c);
+	for (uint32_t i = 0; i < c->n_fds; i++)
+		(void)sys_close(c->fds[i]);
+	return err != -ENOTCONN && err != -EPIPE && err != -ETIMEDOUT && err != -EDQUOT;
+}
+
 static bool tell_flows(struct exec *x, const struct flows *f)
 {
-	for (uint32_t i = 0; i < f->n; i++) {
-		int err = exec_flow_add(x, &f->of[i]);
+	struct ctl_call c;
 
-		if (err == -ENOTCONN || err == -EPIPE || err == -ETIMEDOUT || err == -EDQUOT)
+	for (uint32_t i = 0; i < f->n; i++) {
+		ctl_prepare(&c, CTL_FLOW_ADD);
+		c.msg.u.flow = f->of[i];
+		if (!tell(x, &c))
 			return false;
 	}
 	return true;
+}
+
+static void tell_leases(struct exec *x, const struct estate *e)
+{
+	struct ctl_call c;
+
+	for (uint32_t i = 0; i < e->n; i++) {
+		ctl_prepare(&c, CTL_LEASE_DEL);
+		c.msg.u.lease = e->of[i];
+		if (!tell(x, &c))
+			return;
+	}
 }
 
 bool estate_settle(struct estate *e, struct exec *x)
@@ -178,8 +205,7 @@ bool estate_settle(struct estate *e, struct exec *x)
 			f.next_slot = 1;
 		}
 	}
-	for (uint32_t i = 0; i < e->n; i++)
-		(void)exec_lease_del(x, &e->of[i]);
+	tell_leases(x, e);
 	e->n = 0;
 	return true;
 }

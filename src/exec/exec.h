@@ -53,7 +53,8 @@ void exec_close(struct exec *x);
 must_check int exec_join(struct exec *x, uint32_t pid, uint32_t *ret_proc);
 /* In the child: the slot its parent claimed is its own. Takes a turn. */
 void exec_joined(struct exec *x, uint32_t proc);
-/* Drops the slot and all references it has (net_proc_died). Takes a turn. */
+/* Drops the slot and all references it has (net_proc_died), and gives back to the agent the
+ * leases of listeners that end with it. Takes turns, and talks to the agent. */
 void exec_leave(struct exec *x, uint32_t proc);
 /* First thing in a forked child: new tid, own control connection, which joins the stack.
  * Takes no turn. Without an agent the child goes on without one; the reason is returned. */

@@ -16,6 +16,7 @@
 #include "core/net/net.h"
 #include "core/stack/stack.h"
 #include "exec/ctl.h"
+#include "exec/estate.h"
 #include "host/sys.h"
 
 #define JOIN_TIMEOUT_MS 500	/* fork() waits for it; the agent answers in microseconds */
@@ -242,12 +243,16 @@ void exec_joined(struct exec *x, uint32_t proc)
 
 void exec_leave(struct exec *x, uint32_t proc)
 {
+	static struct estate estate;	/* a process leaves once; and some leave on small stacks */
 	struct turn t;
 
 	must(proc < N_PROCS);
 	exec_begin(x, &t);
+	estate.n = 0;
+	estate_note(&estate, &t);
 	net_proc_died(&t, proc);
 	exec_end(x, &t, false);
+	(void)!estate_settle(&estate, x);
 }
 
 static int rejoin(struct exec *x, int *ret_fd)

@@ -111,6 +111,10 @@ static bool fd_list(const char *s, uint32_t max, int *fds, uint32_t *ret_n)
 	uint32_t n = 0;
 	unsigned long v;
 
+	if (!*s) {
+		*ret_n = 0;
+		return true;
+	}
 	while (n < max && number(&s, INT32_MAX, &v)) {
 		fds[n++] = (int)v;
 		if (!*s) {
@@ -128,6 +132,10 @@ static bool vi_list(const char *s, struct plumbing *p, uint32_t *ret_n)
 	uint32_t n = 0;
 	unsigned long ifindex, flags;
 
+	if (!*s) {
+		*ret_n = 0;
+		return true;
+	}
 	while (n < N_VIS && number(&s, INT32_MAX, &ifindex) && *s++ == ':' &&
 	       number(&s, UINT32_MAX, &flags)) {
 		p->vi_ifindex[n] = (uint32_t)ifindex;

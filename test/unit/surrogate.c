@@ -33,7 +33,7 @@ struct world {
 	struct shared *s;
 	int kicked;
 	pid_t surrogate;
-	pid_t kids[8];
+	pid_t kids[16];
 	uint32_t n_kids;
 };
 
@@ -499,6 +499,150 @@ static void test_estate(void **state)
 	finish(child);
 }
 
+/* ---- the program itself: arguments, rights given up, seccomp ------------------------------------------- */
+
+static char program[512];
+
+static bool find_program(void)
+{
+	ssize_t n = readlink("/proc/self/exe", program, sizeof(program) - 64);
+	char *slash;
+
+	if (n < 0)
+		return false;
+	program[n] = 0;
+	for (int up = 0; up < 3; up++) {
+		slash = strrchr(program, '/');
+		if (!slash)
+			return false;
+		*slash = 0;
+	}
+	strcat(program, "/bin/onramp-surrogate");
+	return access(program, X_OK) == 0;
+}
+
+static void start_program(pid_t app, uid_t uid, gid_t gid)
+{
+	w.surrogate = fork_child();
+	if (w.surrogate == 0) {
+		char seg[16], mirror[16], ctl[16], pid[16], u[16], g[16], bells[512] = "";
+
+		if (exec_after_fork_child(&w.x))
+			_exit(99);
+		snprintf(seg, sizeof(seg), "%d", w.x.seg_fd);
+		snprintf(mirror, sizeof(mirror), "%d", w.x.mirror_fd);
+		snprintf(ctl, sizeof(ctl), "%d", w.x.ctl_fd);
+		snprintf(pid, sizeof(pid), "%d", app);
+		snprintf(u, sizeof(u), "%u", uid);
+		snprintf(g, sizeof(g), "%u", gid);
+		for (int i = 0; i < N_WAITERS; i++)
+			snprintf(bells + strlen(bells), 16, "%s%d", i ? "," : "", w.x.fds.bell[i]);
+		for (int fd = 3; fd < 256; fd++)
+			fcntl(fd, F_SETFD, 0);
+		execl(program, program, "--seg", seg, "--mirror", mirror, "--ctl", ctl, "--xsk", "", "--vi",
+		      "", "--bells", bells, "--ring", "2048", "--pid", pid, "--stack", "7", "--uid", u,
+		      "--gid", g, NULL);
+		_exit(98);
+	}
+}
+
+static bool status_has(pid_t pid, const char *want)
+{
+	char path[64], line[256];
+	bool found = false;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	f = fopen(path, "r");
+	assert_non_null(f);
+	while (!found && fgets(line, sizeof(line), f))
+		found = strncmp(line, want, strlen(want)) == 0;
+	fclose(f);
+	return found;
+}
+
+static void test_program(void **state)
+{
+	uid_t uid = getuid() ? getuid() : 65534;
+	gid_t gid = getuid() ? getgid() : 65534;
+	char path[64], where[64];
+	unsigned n = 0;
+	ssize_t len;
+	pid_t app;
+
+	(void)state;
+	if (!find_program() || getuid() != 0) {
+		print_message("not root, or no onramp-surrogate beside this: not tested\n");
+		skip();
+	}
+	app = start_app(open_udp);
+	start_program(app, uid, gid);
+	eventually(status_has(w.surrogate, "Seccomp:\t2"));
+	assert_true(status_has(w.surrogate, "Name:\tonramp-sur/7\n"));
+	assert_true(status_has(w.surrogate, "Uid:\t65534\t65534\t65534\t65534\n"));
+	assert_true(status_has(w.surrogate, "Gid:\t65534\t65534\t65534\t65534\n"));
+	assert_true(status_has(w.surrogate, "Groups:\t \n"));
+	assert_true(status_has(w.surrogate, "CapEff:\t0000000000000000"));
+	assert_true(status_has(w.surrogate, "CapPrm:\t0000000000000000"));
+	assert_true(status_has(w.surrogate, "NoNewPrivs:\t1"));
+	/* Standard descriptors, its own, and the wards'; nothing else of ours. */
+	for (int fd = 0; fd < 512; fd++) {
+		snprintf(path, sizeof(path), "/proc/%d/fd/%d", w.surrogate, fd);
+		len = readlink(path, where, sizeof(where) - 1);
+		if (len < 0)
+			continue;
+		where[len] = 0;
+		n++;
+		if (fd <= 2)
+			assert_string_equal(where, "/dev/null");
+	}
+	assert_in_range(n, 3 + 3 + N_WAITERS + 1, 3 + 3 + N_WAITERS + 2);
+	/* It does its work inside all that. */
+	finish(app);
+	surrogate_ends();
+	assert_int_equal(peek32(&w.x.map.seg->n_conns), 0);
+	assert_int_equal(agent_heard(&w.agent, CTL_LEASE_DEL), 1);
+	/* And a signal ends it between turns. */
+	app = start_app(hold_turn);
+	start_program(app, uid, gid);
+	eventually(status_has(w.surrogate, "Seccomp:\t2"));
+	kill(w.surrogate, SIGTERM);
+	surrogate_ends();
+}
+
+static int run_program(const char *arg, const char *value)
+{
+	pid_t pid = fork_child();
+	int status;
+
+	if (pid == 0) {
+		close(1);
+		close(2);
+		open("/dev/null", O_WRONLY);
+		open("/dev/null", O_WRONLY);
+		execl(program, program, arg, value, NULL);
+		_exit(98);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	return WEXITSTATUS(status);
+}
+
+static void test_arguments(void **state)
+{
+	static const char *const bad[][2] = {
+		{ NULL, NULL }, { "--nonsense", NULL }, { "--seg", "3" }, { "--seg", "-1" },
+		{ "--ring", "99999" }, { "--vi", "1" }, { "--xsk", "1,,2" }, { "--xsk", "1,2,3,4,5" },
+		{ "--uid", "4294967295" }, { "--pid", "x" }, { "extra", NULL },
+	};
+
+	(void)state;
+	if (!find_program())
+		skip();
+	assert_int_equal(run_program("--help", NULL), 0);
+	for (size_t i = 0; i < n_elems(bad); i++)
+		assert_int_equal(run_program(bad[i][0], bad[i][1]), 2);
+}
+
 #define alive(test) cmocka_unit_test_setup_teardown(test, begin, end)
 
 int main(void)
@@ -516,6 +660,8 @@ int main(void)
 		alive(test_ports),
 		alive(test_idle),
 		alive(test_estate),
+		alive(test_program),
+		alive(test_arguments),
 	};
 
 	if (!agent_world()) {
