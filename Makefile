@@ -108,10 +108,10 @@ $(O)/test/bench/raw_echo: $(O)/o/test/bench/raw_echo.o $(O)/libhost.a $(O)/libco
 	$(CC) $(LDFLAGS) -o $@ $^
 
 # Fuzzers are a build of their own: libFuzzer needs every object instrumented.
-$(O)/fuzz/%: test/fuzz/%.c $(core_src) $(host_src) $(sim_src) $(O)/gen/layout_hash.h
+$(O)/fuzz/%: test/fuzz/%.c $(core_src) $(host_src) $(O)/gen/layout_hash.h
 	@mkdir -p $(@D)
 	$(CLANG) $(CFLAGS) -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -o $@ $< \
-		$(core_src) $(host_src) $(sim_src) -lpcap
+		$(core_src) $(host_src) -lpcap
 
 deps:
 	dev/deps
