@@ -48,7 +48,7 @@ void end_finish(struct sim *w, struct end *e, int err)
 			 e->server ? "server" : "client", e->talk->id, -err, strerror(-err),
 			 (unsigned long long)e->tx_pos, (unsigned long long)e->tx_total,
 			 (unsigned long long)e->rx_pos, (unsigned long long)e->rx_total);
-	if (err || e->killed || e->abort_at != NEVER_NS) {
+	if (err || e->killed || e->linger0 || e->abort_at != NEVER_NS) {
 		e->talk->may_fail = true;
 		if (!o->finished && o->open)
 			o->give_up_at = w->now + PATIENCE_NS;
@@ -203,7 +203,8 @@ static int read_once(struct sim *w, struct turn *t, struct end *e, struct sk *sk
 	w->n_bytes += (uint64_t)r;
 	if (tcp_unread(t, sk) && !(sk->ready & EPOLLIN))
 		sim_fail(w, "S4: %u bytes unread, yet no EPOLLIN", tcp_unread(t, sk));
-	if (e->pause_ppm && prng_chance(&w->rng, e->pause_ppm)) {
+	if (e->n_rests && prng_chance(&w->rng, e->pause_ppm)) {
+		e->n_rests--;
 		e->pause_until = w->now + sim_skewed(w, 1000, e->pause_ns);
 		return 1;
 	}
@@ -244,7 +245,8 @@ static int write_once(struct sim *w, struct turn *t, struct end *e, struct sk *s
 	if (r == 0 || r > n)
 		sim_fail(w, "S4: send() of %u returns %lld", n, (long long)r);
 	e->tx_pos += (uint64_t)r;
-	if (e->think_ppm && prng_chance(&w->rng, e->think_ppm)) {
+	if (e->n_rests && prng_chance(&w->rng, e->think_ppm)) {
+		e->n_rests--;
 		e->think_until = w->now + sim_skewed(w, 1000, e->pause_ns);
 		return 1;
 	}

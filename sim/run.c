@@ -118,8 +118,10 @@ static void world_unmake(struct sim *w)
 
 /* ---- happening -------------------------------------------------------------------------------- */
 
+/* The longer a world lasts, the more rarely it is troubled, so that its end is not put off for ever. */
 static void again(struct sim *w, const struct sim_event *e, uint64_t every)
 {
+	every += (w->now - w->began) / 200;
 	if (!w->closing)
 		sim_post(w, w->now + 1 + sim_between(w, 0, 2 * every), *e);
 }
@@ -200,25 +202,37 @@ static void hung(struct sim *w, const struct end *e, const char *why)
 	sim_fail(w, "S5: %s: conversation %u%s", why, e->talk->id, text);
 }
 
+/* What a stack still has to do before it can be counted, or NULL. */
+static const char *unrest(const struct sim_stack *s)
+{
+	if (s->retired)
+		return NULL;
+	if (s->seg->deadline != NEVER_NS)
+		return "a deadline";
+	if (s->seg->kicks_owed)
+		return "a kick is owed";
+	if (!device_is_idle(s))
+		return "the device is busy";
+	if (s->in_turn)
+		return "the turn is held";
+	for (uint32_t p = 0; p < s->n_procs; p++) {
+		if (!s->proc[p].live && !s->proc[p].reaped)
+			return "a process is not buried";
+	}
+	for (uint32_t j = 0; j < s->n_threads; j++) {
+		if (s->th[j].state != TH_GONE && (s->th[j].ep.v || s->th[j].waiter >= 0))
+			return "a thread has not closed";
+	}
+	return NULL;
+}
+
 static bool at_rest(const struct sim *w)
 {
 	if (w->n_in_flight)
 		return false;
 	for (uint32_t i = 0; i < w->n_stacks; i++) {
-		const struct sim_stack *s = &w->stack[i];
-
-		if (s->retired)
-			continue;
-		if (s->seg->deadline != NEVER_NS || s->seg->kicks_owed || !device_is_idle(s) || s->in_turn)
+		if (unrest(&w->stack[i]))
 			return false;
-		for (uint32_t p = 0; p < s->n_procs; p++) {
-			if (!s->proc[p].live && !s->proc[p].reaped)
-				return false;
-		}
-		for (uint32_t j = 0; j < s->n_threads; j++) {
-			if (s->th[j].state != TH_GONE && (s->th[j].ep.v || s->th[j].waiter >= 0))
-				return false;
-		}
 	}
 	return true;
 }
@@ -239,17 +253,18 @@ static void begin_closing(struct sim *w)
 	}
 }
 
-static void deadlines_left(struct sim *w)
+static void restless(struct sim *w)
 {
 	for (uint32_t i = 0; i < w->n_stacks; i++) {
 		const struct segment *g = w->stack[i].seg;
+		const char *why = unrest(&w->stack[i]);
 
-		if (!w->stack[i].retired)
-			sim_fail(w, "S6: does not come to rest: stack %u deadline %lld, conns %u, orphans %u, tw %u, "
-				 "kicks %u, device idle %d, in flight %u", i, (long long)(g->deadline - w->now),
-				 g->n_conns, g->n_orphans, g->n_tw, g->kicks_owed, device_is_idle(&w->stack[i]),
-				 w->n_in_flight);
+		if (why)
+			sim_fail(w, "S6: does not come to rest: stack %u: %s; deadline in %lld ns, conns %u, orphans %u, "
+				 "tw %u", i, why, g->deadline == NEVER_NS ? -1 : (long long)(g->deadline - w->now),
+				 g->n_conns, g->n_orphans, g->n_tw);
 	}
+	sim_fail(w, "S6: does not come to rest: %u frames in flight", w->n_in_flight);
 }
 
 static void live(struct sim *w)
@@ -262,7 +277,7 @@ static void live(struct sim *w)
 			if ((e = unfinished(w)) != NULL)
 				hung(w, e, "nothing will ever happen again");
 			if (w->closing)
-				deadlines_left(w);
+				restless(w);
 			begin_closing(w);
 			continue;
 		}
@@ -271,7 +286,7 @@ static void live(struct sim *w)
 		happen(w, &ev);
 		if (w->now > w->k.limit_ns) {
 			if (w->closing)
-				deadlines_left(w);
+				restless(w);
 			if ((e = unfinished(w)) != NULL)
 				hung(w, e, "out of time");
 			sim_fail(w, "S5: out of time");

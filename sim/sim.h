@@ -133,6 +133,7 @@ struct end {			/* one end of a TCP conversation */
 	uint32_t interest;
 	uint64_t start_at, pause_until, think_until, give_up_at;
 	uint32_t rd_max, wr_max, pause_ppm, think_ppm;
+	uint32_t n_rests;	/* pauses and thoughts left: a conversation must come to its end */
 	uint64_t pause_ns;
 	int err;
 };

@@ -96,9 +96,10 @@ void sim_neigh_learn(struct sim *w, struct sim_host *h, uint32_t peer)
 void sim_churn(struct sim *w, struct sim_host *h)
 {
 	uint32_t peer = prng_below(&w->rng, w->n_hosts);
+	uint64_t every = w->k.churn_every_ns;	/* known for longer than it takes to learn, on average */
 
 	mirror_write(h, true);
-	if (peer != h->id && w->k.neigh_ns && prng_chance(&w->rng, 500000))
+	if (peer != h->id && w->k.neigh_ns && prng_chance(&w->rng, (uint32_t)(500000 * every / (every + 8 * w->k.neigh_ns))))
 		set_neigh(w, h, peer, 0);
 	mirror_write(h, false);
 }

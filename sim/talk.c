@@ -83,6 +83,7 @@ static void set_end(struct sim *w, struct talk *c, uint32_t side)
 	e->wr_max = (uint32_t)sim_skewed(w, 1, k->wr_max);
 	e->pause_ppm = prng_chance(&w->rng, 500000) ? k->pause_ppm : 0;
 	e->pause_ns = k->pause_ns;
+	e->n_rests = 40;
 	e->think_ppm = prng_chance(&w->rng, 500000) ? k->think_ppm : 0;
 	e->et = prng_chance(&w->rng, k->et_ppm);
 	e->oneshot = !e->et && prng_chance(&w->rng, k->et_ppm / 2);
@@ -362,6 +363,9 @@ void talk_run(struct sim *w, struct turn *t, struct sim_stack *s, struct thread 
 				end_run(w, t, e, &th->again);
 		}
 	}
+	/* What is on the ready list now, epoll_wait() would report without sleeping. */
+	if (th->mode == TH_EPOLL && ep_at(t, th->ep)->n_ready)
+		th->again = true;
 }
 
 uint64_t talk_next_at(struct sim *w, struct sim_stack *s, struct thread *th)
