@@ -197,14 +197,16 @@ pkt_h vif_poll(struct turn *t, uint32_t vi)
 }
 
 /* How many frames the fill ring should get: up to its target, but a quarter of the pool is
- * the senders', and a sixteenth even when next to nothing is posted. */
+ * the senders'. When next to nothing is posted, all but the last 64th is the receiver's: less
+ * than what senders leave (a sixteenth, tcp/close.c), for it is acknowledgements that give
+ * senders' frames back, and two stacks that can only send would wait for each other. */
 static uint32_t refill_want(const struct turn *t, uint32_t vi, uint32_t space)
 {
 	const struct segment *seg = t->map->seg;
 	uint32_t n_pkts = t->map->pkt_mask + 1;
 	uint32_t target = min_u32(RX_POSTED, n_pkts / 2 / max_u32(t->map->n_vis, 1));
 	uint32_t posted = seg->n_posted[vi];
-	uint32_t keep = posted < LOW_STOCK ? n_pkts / 16 : n_pkts / 4;
+	uint32_t keep = posted < min_u32(LOW_STOCK, target / 2) ? n_pkts / 64 : n_pkts / 4;
 
 	if (posted + REFILL_BATCH > target && posted + target / 8 > target)
 		return 0;
