@@ -155,6 +155,11 @@ void tcp_ready_sync(struct turn *t, struct sk *sk, uint32_t edges)
 
 	if (set | clear)
 		sk_ready(t, sk, set, clear);
+	/* Frames that come back are nobody's event: who lacks them must look again. */
+	if (unlikely(!(m & EPOLLOUT)) && tcp_may_send(sk->state) && tcp_pool_is_low(t, tcb_of(sk))) {
+		tcb_of(sk)->flags |= TCB_F_NOSPACE;
+		sk_txwait(t, sk);
+	}
 }
 
 /* RFC 9293 3.10.4: with nobody left to read, FIN_WAIT_2 must not last for ever. Linux's
