@@ -191,7 +191,8 @@ static bool mishap(void *arg, uint32_t site)
 		record_text(w, "the process dies here, at mishap site %u", site);
 		longjmp(w->slain_jmp, 1);
 	}
-	if (!w->k.mishap_ppm || w->closing || !prng_chance(&w->rng, w->k.mishap_ppm))
+	if (!w->k.mishap_ppm || w->closing || !prng_chance(&w->rng, w->k.mishap_ppm) ||
+	    site == MISHAP_EP || site == MISHAP_EPITEM)
 		return false;
 	w->n_mishaps++;
 	return true;

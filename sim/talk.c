@@ -204,6 +204,10 @@ void talk_listen(struct sim *w, struct turn *t, struct sim_stack *s, struct thre
 		o.family6 = (uint8_t)i;
 		err = tcp_listen(t, &o, prng_chance(&w->rng, 500000) ? &any[i] : i ? &s->host->a6 : &s->host->a4,
 				 (uint16_t)(SIM_PORT * (s->place + 1) + i), w->k.backlog, &sk);
+		if (err == -ENOBUFS && w->k.mishap_ppm) {
+			i--;
+			continue;
+		}
 		if (err)
 			sim_fail(w, "tcp_listen(): %d", err);
 		for (uint32_t p = 0; p < s->n_procs; p++)
