@@ -141,7 +141,6 @@ struct agent {
 
 /* main.c */
 printf_like(1, 2) void agt_log(const char *fmt, ...);
-uint64_t agt_now(void);		/* ns, CLOCK_MONOTONIC */
 
 /* request.c: total, pure. 0: the message may be acted upon by this kind of caller. */
 struct caller { uid_t uid; bool greeted; bool has_stack; bool internal; };

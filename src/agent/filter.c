@@ -110,7 +110,7 @@ void filter_nic(struct agent *a, const struct nic *n)
 
 	if (n->direct) {
 		d.slot = n->direct->slot;
-		d.xsk = vf_index(n->direct, n->i);
+		d.xsk = N_VF_DEVS + n->i;
 	}
 	(void)put(MAP(a, nic_devs), &n->i, &ifindex);
 	(void)filter_dev(a, n->ifindex, &d);
@@ -159,14 +159,16 @@ int filter_exact_add(struct agent *a, const struct exact_key *k, uint32_t slot)
 {
 	if (bpf_map_update_elem(MAP(a, exact), k, &slot, BPF_NOEXIST))
 		return -errno;
-	__atomic_add_fetch(n_exact(a), 1, __ATOMIC_RELEASE);
+	/* relaxed: the programs may see the entry a moment late, as any packet may come early. */
+	__atomic_add_fetch(n_exact(a), 1, __ATOMIC_RELAXED);
 	return 0;
 }
 
 void filter_exact_del(struct agent *a, const struct exact_key *k)
 {
+	/* relaxed: the entry is gone already, and looking for it once more does no harm. */
 	if (!bpf_map_delete_elem(MAP(a, exact), k))
-		__atomic_sub_fetch(n_exact(a), 1, __ATOMIC_RELEASE);
+		__atomic_sub_fetch(n_exact(a), 1, __ATOMIC_RELAXED);
 }
 
 /* Walks the whole map: only for stacks that leave flows behind, which is rare. */

@@ -74,7 +74,7 @@ static int add_direct(struct agent *a, struct stack *s, struct nic *n, const str
 
 	if (fd < 0)
 		return fd;
-	err = filter_xsk(a, (s->slot - 1) * N_VIS + n->i, fd);
+	err = filter_xsk(a, N_VF_DEVS + n->i, fd);
 	if (err) {
 		(void)close(fd);
 		return err;
@@ -236,7 +236,7 @@ void kit_free(struct agent *a, struct stack *s)
 		} else if (i < s->n_vis && vi->xsk >= 0 && n->direct == s) {
 			n->direct = NULL;
 			filter_nic(a, n);
-			filter_xsk_del(a, (s->slot - 1) * N_VIS + n->i);
+			filter_xsk_del(a, N_VF_DEVS + n->i);
 		}
 		close_fd(&vi->xsk);
 	}
@@ -328,7 +328,7 @@ bool kit_work(struct agent *a)
 	struct stack *s;
 	int err;
 
-	if (!any_nic(a) || agt_now() < a->refill_at)
+	if (!any_nic(a) || host_now() < a->refill_at)
 		return false;
 	s = in_the_making(a);
 	if (!s)
@@ -339,7 +339,7 @@ bool kit_work(struct agent *a)
 	if (err >= 0)
 		return true;
 	kit_free(a, s);
-	a->refill_at = agt_now() + RETRY_NS;
+	a->refill_at = host_now() + RETRY_NS;
 	if (err != -EDQUOT)
 		agt_log("cannot prepare a stack: %s", strerror(-err));
 	return false;

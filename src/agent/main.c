@@ -30,11 +30,11 @@
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/must.h"
 #include "base/version.h"
+#include "host/host.h"
 
 #ifndef SO_NETNS_COOKIE
 #define SO_NETNS_COOKIE 71
@@ -62,14 +62,6 @@ noreturn_fn cold_fn void onramp_panic(const char *file, int line, const char *wh
 {
 	agt_log("%s:%d: not true: %s", file, line, what);
 	abort();
-}
-
-uint64_t agt_now(void)
-{
-	struct timespec ts;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * NS_PER_S + (uint64_t)ts.tv_nsec;
 }
 
 static const char usage[] =
@@ -284,7 +276,7 @@ static bool background(struct agent *a, bool idle)
 
 static int sleep_ms(const struct agent *a)
 {
-	uint64_t now = agt_now();
+	uint64_t now = host_now();
 	int ms = mirror_timeout();
 
 	if (a->refill_at > now && (ms < 0 || ms > 1000))

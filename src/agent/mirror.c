@@ -30,6 +30,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "host/host.h"
+
 #define SETTLE_NS (2 * NS_PER_MS)	/* after the first news of a burst */
 #define STORM_NS  (250 * NS_PER_MS)	/* when the routes do not fit: they are many, and change */
 
@@ -44,6 +46,7 @@ static uint32_t dirty;
 static uint64_t settle_at;	/* ns; 0: nothing is due */
 static bool overflow;		/* the routes did not fit */
 static bool ruled4, ruled6;	/* rules beyond the kernel's own */
+static bool incomplete;		/* reading a table failed half-way: `next` is not to be shown */
 
 static bool is_ours(const char *name)
 {
@@ -54,7 +57,7 @@ static void soil(uint32_t what)
 {
 	dirty |= what;
 	if (!settle_at)
-		settle_at = agt_now() + (overflow ? STORM_NS : SETTLE_NS);
+		settle_at = host_now() + (overflow ? STORM_NS : SETTLE_NS);
 }
 
 /* ---- parsing ---- */
@@ -414,6 +417,7 @@ static int read_tables(struct agent *a, uint32_t which)
 		next.n_neighs = 0;
 		err = dump(a, RTM_GETNEIGH, AF_UNSPEC, on_neigh);
 	}
+	incomplete = err != 0;
 	return err;
 }
 
@@ -434,9 +438,12 @@ static void publish(struct agent *a)
 	struct mirror *m = a->mirror;
 	uint32_t seq = m->seq;
 
-	if (same(m, &next))
+	if (incomplete || same(m, &next))
 		return;
+	/* relaxed: the fence below orders it. */
 	__atomic_store_n(&m->seq, seq + 1, __ATOMIC_RELAXED);
+	/* rel: pairs with the readers' acquire fence (core/ip/glance.h): who sees a byte of what
+	 * follows sees the odd seq. */
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	memcpy(m->links, next.links, sizeof(m->links));
 	memcpy(m->addrs, next.addrs, sizeof(m->addrs));
@@ -448,6 +455,7 @@ static void publish(struct agent *a)
 	m->n_neighs = next.n_neighs;
 	if (++m->generation == 0)
 		m->generation = 1;	/* 0 means "ask again" in a path */
+	/* rel: pairs with the readers' acquire load of seq. */
 	__atomic_store_n(&m->seq, seq + 2, __ATOMIC_RELEASE);
 }
 
@@ -473,13 +481,13 @@ void mirror_settle(struct agent *a)
 	uint32_t which = dirty;
 	int err;
 
-	if (!settle_at || agt_now() < settle_at)
+	if (!settle_at || host_now() < settle_at)
 		return;
 	settle_at = 0;
 	dirty = 0;
 	err = read_tables(a, which);
 	if (err) {		/* the tables changed while they were read: once more */
-		soil(which);
+		soil(DIRTY_ALL);
 		return;
 	}
 	publish(a);
@@ -495,7 +503,7 @@ int mirror_timeout(void)
 
 	if (!settle_at)
 		return -1;
-	now = agt_now();
+	now = host_now();
 	return now >= settle_at ? 0 : (int)((settle_at - now + NS_PER_MS - 1) / NS_PER_MS);
 }
 

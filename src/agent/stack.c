@@ -228,7 +228,7 @@ void stack_nic_gone(struct agent *a, struct nic *n)
 				filter_xsk_del(a, vi->vf->id);
 				vf_put(vi->vf);
 			} else {
-				filter_xsk_del(a, (s->slot - 1) * N_VIS + n->i);
+				filter_xsk_del(a, N_VF_DEVS + n->i);
 				n->direct = NULL;
 			}
 			vi->vf = NULL;

@@ -29,6 +29,8 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "host/host.h"
+
 #define VF_MTU 65535
 #define VF_PREFIX "onr"
 #define VF_REST_NS (200 * NS_PER_MS)
@@ -149,7 +151,7 @@ static int vf_create(struct agent *a, struct vf *v, const struct nic *n)
 
 static struct vf *rested(struct agent *a, const struct nic *n)
 {
-	uint64_t now = agt_now();
+	uint64_t now = host_now();
 	uint32_t i;
 
 	for (i = 0; i < N_VF_DEVS; i++)
@@ -196,7 +198,7 @@ int vf_take(struct agent *a, const struct nic *n, struct vf **ret)
 void vf_put(struct vf *v)
 {
 	v->state = VF_BARE;
-	v->rests_until = agt_now() + VF_REST_NS;
+	v->rests_until = host_now() + VF_REST_NS;
 }
 
 void vf_destroy(struct agent *a, struct vf *v)

@@ -16,6 +16,7 @@
 
 #define N_SLOTS		(N_STACKS + 4)	/* live stacks and the spares kept ready */
 #define N_VF_DEVS	(N_SLOTS * N_VIS)
+#define N_XSKS		(N_VF_DEVS + N_VIS)	/* by VF; then by interface, for its own queue */
 #define N_DEVS		(2 * N_VF_DEVS + N_VIS)	/* both ends of each VF, and the interfaces */
 #define N_BLOCKS	(65536 / PORT_BLOCK)
 #define NO_SLOT		0	/* slots count from 1 in the maps, so that a zeroed entry is none */

@@ -91,7 +91,7 @@ struct {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_XSKMAP);
-	__uint(max_entries, N_VF_DEVS);
+	__uint(max_entries, N_XSKS);
 	__type(key, __u32);
 	__type(value, __u32);
 } xsks SEC(".maps");

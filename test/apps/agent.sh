@@ -36,10 +36,14 @@ run() { timeout 30 ip netns exec $here "$O/test/apps/agent_probe" $there "$1"; o
 
 # The agent runs in a mount namespace of its own, as `ip netns exec` makes one: fresh /sys, so
 # bpffs is its own to mount, and what it leaves behind would be ours to see by id only.
+# Without a surrogate beside it, unless told: the scenarios drive their rings by hand, and a
+# surrogate would take the turn that nobody takes, and their packets.
+mkdir "$tmp/alone" && cp "$O/bin/onrampd" "$tmp/alone/"
+daemon=$tmp/alone/onrampd
 start_agent()
 {
 	rm -f "$tmp/ready"; mkfifo "$tmp/ready"
-	ip netns exec $here "$O/bin/onrampd" --ready-fd 9 9> "$tmp/ready" 2>> "$tmp/log" &
+	ip netns exec $here "$daemon" --ready-fd 9 9> "$tmp/ready" 2>> "$tmp/log" &
 	agent=$!
 	read -r -t 10 _ < "$tmp/ready" || { echo "the agent does not start:"; cat "$tmp/log"; exit 1; }
 }
@@ -48,8 +52,8 @@ set_mtu() { ip -n $here link set v0 mtu "$1"; ip -n $there link set v1 mtu "$1";
 ours_left() { ip -n $here -o link | grep -c 'onr[0-9]'; }
 progs() { bpftool prog show 2> /dev/null | grep -cE 'name xdp_(nic|vf_app_end|vf_agent_end|dispatcher)'; }
 xdp_on_v0() { ip -n $here -d link show v0 | grep -c 'prog/xdp'; }
-surrogates() { pgrep -f "$O/bin/onramp-surrogate" | while read -r p; do
-	[ "$(ip netns identify "$p" 2> /dev/null)" = $here ] && echo "$p"; done | wc -l; }
+surrogates() { for p in $(ip netns pids $here); do cat /proc/$p/comm 2> /dev/null; done |
+	grep -c onramp-surrogat; }
 PATH=$PATH:/usr/sbin:/sbin
 
 ip netns add $here && ip netns add $there || exit 1
@@ -81,6 +85,15 @@ done
 set_mtu 9000; run udp_jumbo "MTU 9000"; run super_frames "MTU 9000"
 set_mtu 65535; run udp_huge "MTU 65535"
 set_mtu 1500; run spoof "MTU back at 1500"
+
+# A second interface: the stacks of programs started from now on have both.
+ip link add w0 netns $here type veth peer name w1 netns $there
+ip -n $here addr add 10.9.1.1/24 dev w0; ip -n $there addr add 10.9.1.2/24 dev w1
+ip -n $here link set w0 up; ip -n $there link set w1 up
+probe attach w0 > /dev/null; ok $? "a second interface"
+run two_links
+ip -n $here link del w0; sleep 0.2
+run udp_small "the second interface has vanished"
 
 ip netns exec $there ping -q -c 3 -i 0.2 -W 1 10.9.0.1 > /dev/null; ok $? "ping, IPv4"
 ip netns exec $there ping -q -c 3 -i 0.2 -W 1 fd09::1 > /dev/null; ok $? "ping, IPv6"
@@ -121,7 +134,45 @@ run spoof "native"
 probe detach v0; ok $? "detach native"
 probe attach v0 generic direct; ok $? "attach --direct"
 run udp_small "direct attachment, ordinary user: a VF"
-run super_frames "direct attachment"
+run super_frames "direct attachment, ordinary user"
+run direct "root's own queue"
+probe detach v0 > /dev/null
+
+# Another's XDP program stays: we are refused where we cannot share, and do not touch it.
+xdp_o=/usr/lib/$(gcc -print-multiarch)/bpf/xdpfilt_alw_all.o
+if in_here ip link set dev v0 xdpgeneric obj "$xdp_o" sec xdp 2> /dev/null; then
+	before=$(ip -n $here -d link show v0 | grep -o 'prog/xdp id [0-9]*')
+	probe attach v0 > "$tmp/foreign" 2>&1; shared=$?
+	after=$(ip -n $here -d link show v0 | grep -o 'prog/xdp id [0-9]*')
+	[ $shared = 0 ] || [ "$before" = "$after" ]; ok $? "another's XDP program is left alone"
+	[ $shared = 0 ] || [ "$(wc -c < "$tmp/foreign")" -gt 10 ]; ok $? "and the refusal says why"
+	in_here ip link set dev v0 xdpgeneric off
+fi
+stop_agent
+
+if [ -x "$O/bin/onramp-surrogate" ]; then
+	daemon=$O/bin/onrampd
+	start_agent
+	probe attach v0 > /dev/null; ok $? "attach, surrogates and all"
+	run surrogate "killed, replaced, its stack unharmed"
+	ip netns exec $here "$O/test/apps/agent_probe" $there hold > "$tmp/hold" & holder=$!
+	for i in $(seq 50); do grep -q holding "$tmp/hold" && break; sleep 0.05; done
+	for i in $(seq 100); do [ "$(surrogates)" = 1 ] && break; sleep 0.05; done
+	ok "$([ "$(surrogates)" = 1 ]; echo $?)" "a stack has one surrogate"
+	kill -KILL $holder; wait $holder 2> /dev/null
+	for i in $(seq 100); do [ "$(surrogates)" = 0 ] && break; sleep 0.05; done
+	ok "$(surrogates)" "which goes when its program has"
+	ip netns exec $here "$O/test/apps/agent_probe" $there hold > "$tmp/hold" & holder=$!
+	for i in $(seq 50); do grep -q holding "$tmp/hold" && break; sleep 0.05; done
+	stop_agent
+	ok "$(surrogates)" "SIGTERM leaves no surrogate"
+	kill $holder; wait $holder 2> /dev/null
+	start_agent
+	probe attach v0 > /dev/null
+else
+	start_agent
+	probe attach v0 > /dev/null
+fi
 
 stop_agent
 ok "$(ours_left)" "SIGTERM leaves no device"

@@ -9,6 +9,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sched.h>
+#include <signal.h>
 #include <sys/wait.h>
 
 #include "agent_xsk.h"
@@ -516,6 +517,73 @@ static void kernel_too(void)
 	expect(xsk_recv(&x, buf, sizeof(buf), 50, NULL) == 0, "the kernel's packet came to us");
 }
 
+/* Two interfaces, one stack, one packet memory; a listener on every address hears on both. */
+static void two_links(void)
+{
+	int p0 = there(peer4(), 9000, SOCK_DGRAM), p1 = there(ip_from4(0x0a090102), 9000, SOCK_DGRAM);
+	struct ctl_msg m = lease_msg(CTL_LEASE_ADD, six(0), PORT, 17);
+	int fd = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	struct ipaddr second = ip_from4(0x0a090101), any = { { 0 } };
+	struct xsk x, y;
+	struct flow f;
+	union sa u;
+
+	become(USER_A);
+	expect(!xsk_get(&x) && x.info.n_vis == 2, "not two interfaces");
+	xsk_second(&x, &y);
+	expect(!bind(fd, &u.sa, sa_of(&u, &any, PORT)), "bind");
+	m.u.lease.laddr = any;
+	m.u.lease.family6_dual = 1;
+	expect(!ctl_ask(x.ctl, &m, fd, NULL, NULL), "lease of a dual-stack wildcard");
+	f = echo(&x, p0, local4(), PORT, 1000);
+	refused(&y, p0, "one interface's frame on the other", make_udp(buf, &f, "hi", 2), 0, 0);
+	(void)echo(&y, p1, second, PORT, 1000);
+	(void)echo(&x, p0, local4(), PORT, 1000);
+}
+
+/* root's stack sits on the interface's own queue: any frame leaves, as documented. */
+static void direct(void)
+{
+	int peer = there(peer4(), 9000, SOCK_DGRAM);
+	struct xsk x;
+
+	get_stack(&x);
+	expect(x.info.vi_flags[0] & VIF_F_DIRECT, "no own queue");
+	expect(!lease(&x, local4(), PORT, 17, bound(local4(), PORT, SOCK_DGRAM)), "lease");
+	(void)echo(&x, peer, local4(), PORT, 1000);
+}
+
+/* A stack on which somebody else's surrogate dies keeps its leases and gets another one. */
+static void surrogate(void)
+{
+	struct ctl_msg m = { .op = CTL_STACKS };
+	struct xsk x;
+	uint32_t first;
+	int i, ctl = hello();
+
+	become(USER_A);
+	get_stack(&x);
+	expect(!lease(&x, local4(), PORT, 17, bound(local4(), PORT, SOCK_DGRAM)), "lease");
+	for (i = 0; i < 100 && (m.u.info.surrogate_pid == 0 || i < 20); i++) {
+		m = (struct ctl_msg){ .op = CTL_STACKS };
+		expect(!ctl_ask(ctl, &m, -1, NULL, NULL) && m.u.info.stack_id == x.info.stack_id, "info");
+		(void)poll(NULL, 0, 10);
+	}
+	first = m.u.info.surrogate_pid;
+	if (!first) {
+		printf("# no onramp-surrogate beside onrampd\n");
+		return;
+	}
+	expect(!kill((pid_t)first, SIGKILL), "the surrogate %u is not its user's", first);
+	for (i = 0; i < 200 && (m.u.info.surrogate_pid == first || !m.u.info.surrogate_pid); i++) {
+		m = (struct ctl_msg){ .op = CTL_STACKS };
+		expect(!ctl_ask(ctl, &m, -1, NULL, NULL), "info");
+		(void)poll(NULL, 0, 10);
+	}
+	expect(m.u.info.surrogate_pid && m.u.info.surrogate_pid != first, "no new surrogate");
+	expect(m.u.info.n_leases == 1, "the lease is gone");
+}
+
 /* For detach and kill tests: has a stack and a lease, says so, sleeps. */
 static void hold(void)
 {
@@ -552,7 +620,8 @@ static const struct { const char *name; void (*run)(void); } scenarios[] = {
 	{ "two_users", two_users }, { "proofs", proofs }, { "parked", parked },
 	{ "port_block", port_block }, { "kernel_too", kernel_too },
 	{ "super_frames", super_frames }, { "rights", rights }, { "udp_jumbo", udp_jumbo },
-	{ "udp_huge", udp_huge }, { "hold", hold },
+	{ "udp_huge", udp_huge }, { "two_links", two_links }, { "direct", direct },
+	{ "surrogate", surrogate }, { "hold", hold },
 };
 
 int main(int argc, char **argv)

@@ -106,11 +106,12 @@ struct ring { uint32_t *prod, *cons, *flags; void *slots; };
 
 struct xsk {
 	int ctl, seg, mirror_fd, fd;
+	int fds[N_VIS];		/* of all interfaces; fd is the first */
 	struct ctl_stack info;
 	const struct mirror *mirror;
 	uint8_t *umem;
 	struct ring rx, tx, fill, comp;
-	uint32_t tx_frame;	/* frames from here on are for sending */
+	uint32_t first_frame, tx_frame;	/* RX_FRAMES to receive into, then as many to send */
 };
 
 #define RING_MASK (N_RING - 1)
@@ -130,12 +131,27 @@ static inline void map_ring(int fd, struct ring *r, const struct xdp_ring_offset
 	r->slots = p + o->desc;
 }
 
-static inline void xsk_map(struct xsk *x)
+static inline void xsk_map_rings(struct xsk *x, uint32_t first_frame)
 {
-	struct segment head;
 	struct xdp_mmap_offsets off;
 	socklen_t n = sizeof(off);
 	uint32_t i;
+
+	expect(!getsockopt(x->fd, SOL_XDP, XDP_MMAP_OFFSETS, &off, &n), "ring offsets");
+	map_ring(x->fd, &x->rx, &off.rx, XDP_PGOFF_RX_RING, sizeof(struct xdp_desc));
+	map_ring(x->fd, &x->tx, &off.tx, XDP_PGOFF_TX_RING, sizeof(struct xdp_desc));
+	map_ring(x->fd, &x->fill, &off.fr, (off_t)XDP_UMEM_PGOFF_FILL_RING, 8);
+	map_ring(x->fd, &x->comp, &off.cr, (off_t)XDP_UMEM_PGOFF_COMPLETION_RING, 8);
+	for (i = 0; i < RX_FRAMES; i++)
+		((uint64_t *)x->fill.slots)[i] = (uint64_t)(first_frame + i) * FRAME_BYTES;
+	__atomic_store_n(x->fill.prod, RX_FRAMES, __ATOMIC_RELEASE);
+	x->first_frame = first_frame;
+	x->tx_frame = first_frame + RX_FRAMES;
+}
+
+static inline void xsk_map(struct xsk *x)
+{
+	struct segment head;
 
 	expect(pread(x->seg, &head, sizeof(head), 0) == sizeof(head), "segment header");
 	expect(head.magic == SEGMENT_MAGIC && head.layout_hash == ONRAMP_LAYOUT_HASH, "not a segment");
@@ -143,15 +159,15 @@ static inline void xsk_map(struct xsk *x)
 	x->umem = mmap(NULL, N_PKTS * FRAME_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, x->seg,
 		       (off_t)head.geo.off_umem);
 	expect(x->umem != MAP_FAILED, "mapping packet memory");
-	expect(!getsockopt(x->fd, SOL_XDP, XDP_MMAP_OFFSETS, &off, &n), "ring offsets");
-	map_ring(x->fd, &x->rx, &off.rx, XDP_PGOFF_RX_RING, sizeof(struct xdp_desc));
-	map_ring(x->fd, &x->tx, &off.tx, XDP_PGOFF_TX_RING, sizeof(struct xdp_desc));
-	map_ring(x->fd, &x->fill, &off.fr, (off_t)XDP_UMEM_PGOFF_FILL_RING, 8);
-	map_ring(x->fd, &x->comp, &off.cr, (off_t)XDP_UMEM_PGOFF_COMPLETION_RING, 8);
-	for (i = 0; i < RX_FRAMES; i++)
-		((uint64_t *)x->fill.slots)[i] = (uint64_t)(i + 1) * FRAME_BYTES;
-	__atomic_store_n(x->fill.prod, RX_FRAMES, __ATOMIC_RELEASE);
-	x->tx_frame = RX_FRAMES + 1;
+	xsk_map_rings(x, 1);
+}
+
+/* The same stack's other interface: rings of its own, the same packet memory. */
+static inline void xsk_second(const struct xsk *x, struct xsk *ret)
+{
+	*ret = *x;
+	ret->fd = x->fds[1];
+	xsk_map_rings(ret, 1 + 2 * RX_FRAMES);
 }
 
 /* Asks for a stack as whoever we are. Returns the agent's error. */
@@ -169,7 +185,8 @@ static inline int xsk_get(struct xsk *x)
 	expect(n == 2 + (int)x->info.n_vis + N_WAITERS, "%d descriptors came", n);
 	x->seg = fds[0];
 	x->mirror_fd = fds[1];
-	x->fd = fds[2];
+	memcpy(x->fds, fds + 2, x->info.n_vis * sizeof(int));
+	x->fd = x->fds[0];
 	x->mirror = mmap(NULL, sizeof(struct mirror), PROT_READ, MAP_SHARED, x->mirror_fd, 0);
 	expect(x->mirror != MAP_FAILED && x->mirror->magic == MIRROR_MAGIC, "mirror");
 	xsk_map(x);
@@ -218,7 +235,8 @@ static inline void xsk_send(struct xsk *x, const uint8_t *buf, size_t len)
 
 		memcpy(x->umem + d.addr, buf, n);
 		((struct xdp_desc *)x->tx.slots)[prod++ & RING_MASK] = d;
-		x->tx_frame = x->tx_frame + 1 < N_PKTS ? x->tx_frame + 1 : RX_FRAMES + 1;
+		if (++x->tx_frame == x->first_frame + 2 * RX_FRAMES)
+			x->tx_frame = x->first_frame + RX_FRAMES;
 		buf += n;
 		len -= n;
 	}
