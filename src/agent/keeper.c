@@ -219,8 +219,11 @@ static struct xdp_program *open_program(void)
 	struct xdp_program *ret;
 	size_t bytes;
 	const void *elf = onramp_bpf__elf_bytes(&bytes);
+	/* Named alike, for the map of global variables (n_exact) bears the object's name: it
+	 * must be the same one, or this program never looks for exact flows. */
+	LIBBPF_OPTS(bpf_object_open_opts, open, .object_name = bpf_object__name(bpf->obj));
 
-	obj = bpf_object__open_mem(elf, bytes, NULL);
+	obj = bpf_object__open_mem(elf, bytes, &open);
 	if (!obj)
 		return NULL;
 	bpf_object__for_each_map(map, obj) {
