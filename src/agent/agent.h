@@ -27,6 +27,7 @@
 #define N_SPARE		2	/* stacks kept ready: two programs may start at once */
 #define N_CLIENTS_UID	(N_CLIENTS / 2)	/* connections of one unprivileged user */
 #define N_RESPAWN	3	/* times a crashed surrogate is replaced */
+#define N_FDS_APART	512	/* descriptors that port blocks leave for all else */
 #define MAX_REPLY_FDS	(2 + N_VIS + N_WAITERS)
 
 struct onramp_bpf;
@@ -121,6 +122,7 @@ struct request {
 
 struct agent {
 	int	 epfd, listen_fd, signal_fd, keeper_fd, ready_fd;
+	int	 spare_fd;	/* given up for a moment when there are no more (ctl.c) */
 	pid_t	 keeper_pid;
 	bool	 stop;
 	bool	 verbose;

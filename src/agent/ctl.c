@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -27,6 +28,7 @@ int ctl_open(struct agent *a)
 
 	for (i = 0; i < N_CLIENTS; i++)
 		a->clients[i] = (struct client){ .fd = -1, .i = i };
+	a->spare_fd = eventfd(0, EFD_CLOEXEC);
 	memcpy(sun.sun_path + 1, CTL_NAME, sizeof(CTL_NAME) - 1);
 	a->listen_fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (a->listen_fd < 0)
@@ -72,6 +74,22 @@ static uint32_t n_of_user(const struct agent *a, uid_t uid)
 	return n;
 }
 
+/* Out of descriptors: a caller that waits would keep the loop awake for ever, so one kept
+ * back for this serves to tell it no. */
+static int refuse_one(struct agent *a)
+{
+	int fd;
+
+	if (a->spare_fd < 0)
+		return -1;
+	(void)close(a->spare_fd);
+	fd = accept4(a->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	if (fd >= 0)
+		(void)close(fd);
+	a->spare_fd = eventfd(0, EFD_CLOEXEC);
+	return -1;
+}
+
 void ctl_accept(struct agent *a)
 {
 	int fd = accept4(a->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
@@ -79,6 +97,8 @@ void ctl_accept(struct agent *a)
 	socklen_t n = sizeof(cred);
 	struct client *c;
 
+	if (fd < 0 && (errno == EMFILE || errno == ENFILE))
+		fd = refuse_one(a);
 	if (fd < 0)
 		return;
 	c = new_client(a);

@@ -15,6 +15,7 @@
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #define FIRST_BLOCK (32768 / PORT_BLOCK)
@@ -40,6 +41,17 @@ static void unbind(struct block *b)
 	*b = (struct block){ .failed = b->failed };
 }
 
+/* Ports are many descriptors; clients and stacks must not starve for them. */
+static bool too_high(int fd)
+{
+	static rlim_t limit;
+	struct rlimit r;
+
+	if (!limit)
+		limit = getrlimit(RLIMIT_NOFILE, &r) ? 1024 : r.rlim_cur;
+	return (rlim_t)fd + N_FDS_APART > limit;
+}
+
 /* Falls back to IPv4 alone where the kernel has no IPv6. */
 static int hold_port(uint16_t port, int type)
 {
@@ -56,8 +68,8 @@ static int hold_port(uint16_t port, int type)
 			return -errno;
 		err = bind(fd, (struct sockaddr *)&four, sizeof(four));
 	}
-	if (err) {
-		err = -errno;
+	if (err || too_high(fd)) {
+		err = err ? -errno : -EMFILE;
 		(void)close(fd);
 		return err;
 	}

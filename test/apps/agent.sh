@@ -53,7 +53,7 @@ ours_left() { ip -n $here -o link | grep -c 'onr[0-9]'; }
 progs() { bpftool prog show 2> /dev/null | grep -cE 'name xdp_(nic|vf_app_end|vf_agent_end|dispatcher)'; }
 xdp_on_v0() { ip -n $here -d link show v0 | grep -c 'prog/xdp'; }
 surrogates() { for p in $(ip netns pids $here); do cat /proc/$p/comm 2> /dev/null; done |
-	grep -c onramp-surrogat; }
+	grep -c onramp-sur; }
 PATH=$PATH:/usr/sbin:/sbin
 
 ip netns add $here && ip netns add $there || exit 1
@@ -79,7 +79,7 @@ in_here "$O/bin/onrampd" 2> "$tmp/second" && ok 1 "a second agent is refused" ||
 probe attach v0; ok $? "attach"
 probe attach v0 > /dev/null 2>&1; ok "$([ $? != 0 ]; echo $?)" "attaching twice is refused"
 probe attach lo > /dev/null 2>&1; ok "$([ $? != 0 ]; echo $?)" "loopback is refused"
-for s in neighbours udp_small spoof two_users proofs parked port_block kernel_too super_frames rights; do
+for s in neighbours udp_small spoof two_users proofs parked port_block port_quota kernel_too super_frames rights; do
 	run $s
 done
 set_mtu 9000; run udp_jumbo "MTU 9000"; run super_frames "MTU 9000"
@@ -131,6 +131,7 @@ probe detach v0 > /dev/null
 
 probe attach v0 native; ok $? "attach native"
 run spoof "native"
+run udp_small "native"
 probe detach v0; ok $? "detach native"
 probe attach v0 generic direct; ok $? "attach --direct"
 run udp_small "direct attachment, ordinary user: a VF"

@@ -362,6 +362,28 @@ static void port_block(void)
 	refused(&y, peer, "a port of another's block", make_udp(buf, &f, "hi", 2), 1, 0);
 }
 
+/* A stack gets as many blocks as it may, all different, and then a clear no. */
+static void port_quota(void)
+{
+	static bool seen[65536 / PORT_BLOCK];
+	struct ctl_msg m;
+	struct xsk x;
+	int n, err;
+
+	become(USER_A);
+	get_stack(&x);
+	for (n = 0; n <= N_PORT_BLOCKS; n++) {
+		m = (struct ctl_msg){ .op = CTL_PORTS_GET };
+		err = ctl_ask(x.ctl, &m, -1, NULL, NULL);
+		if (err)
+			break;
+		expect(!seen[m.u.ports.base / PORT_BLOCK], "block %u twice", m.u.ports.base);
+		seen[m.u.ports.base / PORT_BLOCK] = true;
+	}
+	printf("# %d blocks\n", n);
+	expect(n > 0 && n <= N_PORT_BLOCKS && err == -EDQUOT, "%d blocks, then %d", n, err);
+}
+
 static void rights(void)
 {
 	struct ctl_msg m = { .op = CTL_ATTACH };
@@ -618,7 +640,7 @@ static void change_link(uint32_t op, char **argv, int argc)
 static const struct { const char *name; void (*run)(void); } scenarios[] = {
 	{ "neighbours", neighbours }, { "udp_small", udp_small }, { "spoof", spoof },
 	{ "two_users", two_users }, { "proofs", proofs }, { "parked", parked },
-	{ "port_block", port_block }, { "kernel_too", kernel_too },
+	{ "port_block", port_block }, { "port_quota", port_quota }, { "kernel_too", kernel_too },
 	{ "super_frames", super_frames }, { "rights", rights }, { "udp_jumbo", udp_jumbo },
 	{ "udp_huge", udp_huge }, { "two_links", two_links }, { "direct", direct },
 	{ "surrogate", surrogate }, { "hold", hold },

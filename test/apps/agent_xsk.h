@@ -327,8 +327,8 @@ static inline size_t make_tcp(uint8_t *buf, const struct flow *f, uint32_t seq, 
 	t[12] = (uint8_t)(n / 4 << 4);
 	t[13] = flags;
 	put_be16(t + 14, 0xffff);
-	if (flags & 2)	/* MSS 1460, window scale 10 */
-		memcpy(t + 20, "\x02\x04\x05\xb4\x03\x03\x0a\x01", 8);
+	if (flags & 2)	/* MSS 1460, window scale 2: 256 KiB, less than our rings hold */
+		memcpy(t + 20, "\x02\x04\x05\xb4\x03\x03\x02\x01", 8);
 	return wrap(buf, f, 6, n, 16);
 }
 
