@@ -39,15 +39,29 @@ int64_t late_close(int fd)
 	return 0;
 }
 
-/* What the turn wants of the agent. Under seccomp it waits for another process's turn. */
-static cold_fn void ask_agent(void)
+#define PORTS_WAIT_MIN_NS (10 * NS_PER_MS)	/* a refusal is respected this long, at first */
+#define PORTS_WAIT_MAX_NS NS_PER_S
+
+/* One more block of ports. The agent may have none to give, and looking for one costs it
+ * milliseconds: asked again only after a while that grows. Under seccomp not at all. */
+int ask_ports(void)
 {
-	if (self.quiet)
-		return;
+	uint64_t now = host_now();
+	int err;
+
+	if (self.quiet || now < self.ports_at || me.in_turn)
+		return -EAGAIN;
 	me.in_turn = 1;
-	if (peek32(&self.x.map.seg->port_scarce))
-		(void)!exec_get_ports(&self.x);
+	err = exec_get_ports(&self.x);
 	me.in_turn = 0;
+	if (err) {
+		self.ports_wait_ns = self.ports_wait_ns ? min_u64(2 * self.ports_wait_ns, PORTS_WAIT_MAX_NS) :
+							  PORTS_WAIT_MIN_NS;
+		self.ports_at = now + self.ports_wait_ns;
+	} else {
+		self.ports_wait_ns = 0;
+	}
+	return err;
 }
 
 void sk_leave(struct turn *t, bool defer_kick)
@@ -59,7 +73,7 @@ void sk_leave(struct turn *t, bool defer_kick)
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	me.in_turn = 0;
 	if (unlikely(asks))
-		ask_agent();
+		(void)!ask_ports();
 	if (unlikely(me.n_late))
 		close_late();
 }

@@ -311,11 +311,11 @@ static enum reason tcp_open(int fd, struct ent *e, struct opening *o)
 	if (why != REASON_NONE)
 		return why;
 	if (!self.have_ports && !o->lport) {
-		(void)!exec_get_ports(&self.x);
+		(void)!ask_ports();
 		self.have_ports = 1;
 	}
 	err = open_in_turn(o, e);
-	if (err == -EADDRNOTAVAIL && !o->lport && exec_get_ports(&self.x) == 0)
+	if (err == -EADDRNOTAVAIL && !o->lport && ask_ports() == 0)
 		err = open_in_turn(o, e);
 	if (err && o->user & SKU_LEASED)
 		(void)exec_lease_del(&self.x, &o->lease);

@@ -62,6 +62,7 @@ struct self {
 	int	 tab_fd;
 	uint32_t state;		/* enum stack_state; atomic */
 	struct exec x;
+	uint64_t ports_at, ports_wait_ns;	/* when the agent may be asked for ports again */
 	uint64_t retry_at;	/* ns: before this, no second attempt to get a stack */
 	uint16_t reason;	/* why there is none */
 	uint8_t	 strict, spins;	/* spins: the profile's waits never sleep on their own account */
@@ -140,6 +141,7 @@ must_check bool sk_enter(struct turn *t);	/* false: inside our own turn already 
 void sk_leave(struct turn *t, bool defer_kick);
 bool sk_due(void);		/* the device or a timer wants a round: a peek */
 void sk_round(void);		/* a turn for that, if nobody else is at it */
+must_check int ask_ports(void);
 int64_t late_close(int fd);	/* D5 */
 
 /* Slot of a handle, for peeking without a turn; NULL if it is another socket by now. */
