@@ -172,6 +172,19 @@ static void trim_front(struct turn *t, struct pkt *p, uint32_t to)
 	p->seq = to;
 }
 
+/* A FIN has come into order, and nothing can follow it, whatever came before it did. */
+static void drop_islands(struct turn *t, struct tcb *b)
+{
+	uint32_t slot = b->rxq.head;
+
+	pkt_put_queue(t, &b->ooo);
+	b->rx_frames = 0;
+	for (uint32_t left = b->rxq.n; slot && left; left--) {
+		b->rx_frames += pkt_slot(t, slot)->n_frags;
+		slot = pkt_slot(t, slot)->next;
+	}
+}
+
 /* What the islands can give now. True when a FIN came into order. */
 static bool drain_ooo(struct turn *t, struct sk *sk)
 {
@@ -194,14 +207,6 @@ static bool drain_ooo(struct turn *t, struct sk *sk)
 		if (before(p->seq, b->rcv_nxt))
 			trim_front(t, p, b->rcv_nxt);
 		fin = take_in_order(t, sk, p);
-	}
-	if (fin && b->ooo.n) {		/* nothing can follow a FIN */
-		pkt_put_queue(t, &b->ooo);
-		b->rx_frames = 0;
-		for (uint32_t slot = b->rxq.head, left = b->rxq.n; slot && left; left--) {
-			b->rx_frames += pkt_slot(t, slot)->n_frags;
-			slot = pkt_slot(t, slot)->next;
-		}
 	}
 	return fin;
 }
@@ -361,6 +366,8 @@ static bool in_order(struct turn *t, struct sk *sk, struct tcp_seg *s, struct pk
 		fin = drain_ooo(t, sk);
 		b->ack_flags |= ACK_NOW;
 	}
+	if (unlikely(fin && b->ooo.n))
+		drop_islands(t, b);
 	sack_trim(b);
 	return fin;
 }
