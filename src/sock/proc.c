@@ -73,12 +73,26 @@ static void never_have(enum reason why, const char *detail)
 	put_text(self.detail, sizeof(self.detail), detail);
 }
 
+/* How many threads may spin at once: one core is left to whom they wait for. */
+static uint32_t spare_cores(void)
+{
+	uint64_t mask[16] = { 0 };
+	uint32_t n = 0, i;
+
+	if (SYS3(SYS_sched_getaffinity, 0, sizeof(mask), mask) < 0)
+		return 1;
+	for (i = 0; i < n_elems(mask); i++)
+		n += (uint32_t)__builtin_popcountll(mask[i]);
+	return n > 2 ? n - 1 : 1;
+}
+
 static void read_environment(void)
 {
 	const char *off = secure_getenv("ONRAMP_OFF");
 	const char *strict = secure_getenv("ONRAMP_STRICT");
 	uint32_t us = parse_u32(secure_getenv("ONRAMP_SPIN_US"), SPIN_DEFAULT_US);
 
+	self.max_spinning = spare_cores();
 	self.spins = us >= LONG_SPIN_US;
 	self.x.spin_ns = (uint32_t)min_u64((uint64_t)us * NS_PER_US, UINT32_MAX);
 	self.strict = strict && strict[0] == '1';
@@ -292,6 +306,7 @@ void sk_fork_child(void)
 	bool had = self.state == ST_READY;
 
 	me = (struct thread){ 0 };
+	self.n_spinning = 0;
 	fork_lock = 0;
 	child_proc = UINT32_MAX;
 	host_after_fork();

@@ -72,6 +72,7 @@ struct self {
 	int	 templates[2];	/* unconnected sockets, IPv4 and IPv6, that accepted descriptors copy */
 	int	 slot_ep[N_WAITERS];	/* kernel epoll per waiter slot: devices, bell, one nested; -1 */
 	int	 slot_nested[N_WAITERS];	/* the nested descriptor in it; -1 */
+	uint32_t n_spinning, max_spinning;	/* threads in a spin, now (atomic) and at most */
 	uint32_t spin_score;	/* 0..256: how often a spin has paid of late */
 	uint32_t spin_skips;
 	uint64_t foreign_gap_ns, foreign_at;	/* pacing of looks at the kernel's side */

@@ -19,15 +19,18 @@
  *
  * Whether spinning pays is learned: an average of the last spins, per process. A gap in our
  * own clock means that somebody else wants this core: then spinning stops as well. A profile
- * whose spins are long (latency) is taken at its word instead.
+ * whose spins are long (latency) is taken at its word, but for two things: of one process no
+ * more threads spin at once than there are cores to spare, for one is enough to see packets
+ * and rings the others; and who was preempted sleeps this once, so that two who spin on one
+ * core do not pass it to and fro by time slices.
  */
 #include "sock/self.h"
 
 #include <errno.h>
 #include <sys/resource.h>
 
-#define LONG_SPIN_NS	(500 * NS_PER_US)	/* from here on the profile says "always spin" */
 #define STOLEN_NS	(60 * NS_PER_US)	/* such a gap between two looks: the core is wanted */
+#define PREEMPTED_NS	(500 * NS_PER_US)	/* ... even by profiles that spin: another ran here */
 #define SCORE_ONE	256
 #define SCORE_LOW	40	/* about one in six: below it spinning is only tried now and then */
 #define TRY_ANYWAY	32
@@ -110,18 +113,18 @@ static int spin_check(struct wait *w, uint64_t start, uint64_t now, uint64_t las
 		if (pending_signal(w))
 			return -EINTR;
 	}
-	if (now - start >= budget || (budget != NEVER_NS && now - last >= STOLEN_NS))
+	if (now - start >= budget || now - last >= (self.spins ? PREEMPTED_NS : STOLEN_NS))
 		return SPIN_OVER;
 	return -EAGAIN;
 }
 
-static int spin(struct wait *w)
+static int spin_for(struct wait *w, uint64_t budget)
 {
-	uint64_t budget = spin_budget(), start = host_now(), last = start, now;
+	uint64_t start = host_now(), last = start, now;
 	uint32_t i;
 	int r;
 
-	for (i = 1; budget; i++) {
+	for (i = 1;; i++) {
 		if (vif_rx_pending(&self.x.map))
 			sk_round();
 		if (w->ready(w)) {
@@ -136,14 +139,25 @@ static int spin(struct wait *w)
 		now = host_now();
 		r = spin_check(w, start, now, last, budget);
 		if (r == SPIN_OVER)
-			break;
+			spin_learn(false);
 		if (r != -EAGAIN)
 			return r;
 		last = now;
 	}
-	if (budget)
-		spin_learn(false);
-	return SPIN_OVER;
+}
+
+static int spin(struct wait *w)
+{
+	uint64_t budget = spin_budget();
+	int r = SPIN_OVER;
+
+	if (!budget)
+		return SPIN_OVER;
+	/* relaxed: a count of threads, nothing is read on its strength. */
+	if (__atomic_fetch_add(&self.n_spinning, 1, __ATOMIC_RELAXED) < self.max_spinning)
+		r = spin_for(w, budget);
+	__atomic_fetch_sub(&self.n_spinning, 1, __ATOMIC_RELAXED);	/* relaxed: as above */
+	return r;
 }
 
 /* ---- sleeping ------------------------------------------------------------------------------------ */
