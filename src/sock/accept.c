@@ -155,7 +155,8 @@ int64_t sk_getpeername(int fd, struct sockaddr *sa, socklen_t *n)
 		return -EBADF;
 	if (e.kind == FD_UDP && !(sk->flags & SK_F_CONNECTED))
 		return SK_PASS;
-	if (e.kind == FD_LISTEN || sk->state == TCP_S_SYN_SENT || sk->state == TCP_S_CLOSED)
+	if (e.kind == FD_LISTEN ||
+	    (e.kind == FD_TCP && (sk->state == TCP_S_SYN_SENT || sk->state == TCP_S_CLOSED)))
 		return -ENOTCONN;
 	addr_emit(&sk->raddr, sk->rport, sk->flags & SK_F_FAMILY6, sa, n);
 	return 0;

@@ -14,6 +14,8 @@
  *   HALF text		shuts down its sending side after text, then counts to the end
  *   HOLD ms		does nothing for a while, then closes
  *   OOB text		sends the last byte of text as urgent data
+ *
+ * On the same port it sends back datagrams; one that begins with "n" n times, "-" not at all.
  */
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -142,12 +144,27 @@ static void serve(int fd)
 		send(fd, text, strlen(text), MSG_OOB), drain(fd);
 }
 
+static void echo_datagrams(int fd)
+{
+	struct sockaddr_storage from;
+	char buf[65536];
+
+	for (;;) {
+		socklen_t n = sizeof(from);
+		ssize_t r = recvfrom(fd, buf, sizeof(buf), 0, (void *)&from, &n);
+		int times = r > 0 && buf[0] >= '2' && buf[0] <= '9' ? buf[0] - '0' : 1;
+
+		for (; r >= 0 && times && !(r > 0 && buf[0] == '-'); times--)
+			sendto(fd, buf, (size_t)r, 0, (void *)&from, n);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	struct sockaddr_in6 a6 = { .sin6_family = AF_INET6 };
 	struct sockaddr_in a4 = { .sin_family = AF_INET };
 	bool v6 = argc > 1 && strchr(argv[1], ':');
-	int l, one = 1;
+	int l, u, one = 1;
 
 	if (argc != 3)
 		return 2;
@@ -159,6 +176,12 @@ int main(int argc, char **argv)
 	setsockopt(l, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
 	if (bind(l, v6 ? (void *)&a6 : (void *)&a4, v6 ? sizeof(a6) : sizeof(a4)) || listen(l, 128))
 		return perror("listen"), 1;
+	u = socket(v6 ? AF_INET6 : AF_INET, SOCK_DGRAM, 0);
+	if (bind(u, v6 ? (void *)&a6 : (void *)&a4, v6 ? sizeof(a6) : sizeof(a4)))
+		return perror("bind"), 1;
+	if (fork() == 0)
+		echo_datagrams(u);
+	close(u);
 	for (;;) {
 		int fd = accept(l, NULL, NULL);
 
