@@ -464,21 +464,59 @@ static void neighbours(void)
 	}
 }
 
+/* The receiving half of a TCP connection, as little of it as a peer needs to send all it has. */
+struct sink {
+	struct xsk *x;
+	const uint8_t *want;
+	uint8_t *have;		/* a byte per byte: frames of two CPUs overtake each other */
+	uint32_t first, next, total;
+	size_t largest;
+	int most, unfinished, swapped;
+};
+
+#define SINK_ISS 1000
+
+static void sink_frame(struct sink *k, size_t n, int frames)
+{
+	const uint8_t *t = buf + 34, *data = t + (t[12] >> 4) * 4;
+	uint16_t l4 = (uint16_t)(get_be16(buf + 16) - 20);
+	uint32_t at = get_be32(t + 4) - k->first;
+	struct flow f = reply_to(buf);
+
+	k->largest = n > k->largest ? n : k->largest;
+	k->most = frames > k->most ? frames : k->most;
+	if (t[13] & 2) {
+		k->first = k->next = get_be32(t + 4) + 1;
+		xsk_send(k->x, buf, make_tcp(buf, &f, SINK_ISS, k->next, 0x12));
+		return;
+	}
+	n = (size_t)(buf + n - data);
+	if (!n)
+		return;
+	expect(at + n <= k->total && !memcmp(data, k->want + at, n), "bytes differ near %u", at);
+	k->unfinished += csum_fold(t, l4, csum_fold(buf + 26, 8, 6u + l4)) != 0xffff;
+	k->swapped += k->first + at != k->next;
+	memset(k->have + at, 1, n);
+	while (k->next - k->first < k->total && k->have[k->next - k->first])
+		k->next++;
+	xsk_send(k->x, buf, make_tcp(buf, &f, SINK_ISS + 1, k->next, 0x10));
+}
+
 /* A kernel peer's TCP stream arrives in frames as long as it makes them, byte for byte. */
 static void super_frames(void)
 {
-	static uint8_t out[1 << 20];
-	int fd, peer = there(peer4(), 0, SOCK_STREAM), frames, most = 0, unfinished = 0;
-	uint32_t next = 0, iss = 1000, i;
-	size_t n, got = 0, largest = 0;
+	static uint8_t out[1 << 20], have[1 << 20];
+	int fd, peer = there(peer4(), 0, SOCK_STREAM), frames, st;
 	struct ipaddr a = local4();
-	struct flow f;
+	struct sink k = { .want = out, .have = have, .total = sizeof(out) };
 	struct xsk x;
 	union sa u;
 	pid_t pid;
+	size_t n, i;
 
 	become(USER_A);
 	get_stack(&x);
+	k.x = &x;
 	fd = bound(a, PORT, SOCK_STREAM);
 	expect(!listen(fd, 5) && !lease(&x, a, PORT, 6, fd), "lease");
 	for (i = 0; i < sizeof(out); i++)
@@ -490,35 +528,15 @@ static void super_frames(void)
 			die("the peer: %s", strerror(errno));
 		exit(0);
 	}
-	while (got < sizeof(out)) {
-		uint8_t *t;
-
+	while (k.next - k.first < k.total) {
 		n = xsk_recv(&x, buf, sizeof(buf), 2000, &frames);
-		expect(n >= 54, "the stream stopped after %zu bytes", got);
-		largest = n > largest ? n : largest;
-		most = frames > most ? frames : most;
-		t = buf + 34;
-		f = reply_to(buf);
-		n = n - 34 - (t[12] >> 4) * 4u;
-		if (t[13] & 2) {
-			next = get_be32(t + 4) + 1;
-			xsk_send(&x, buf, make_tcp(buf, &f, iss, next, 0x12));
-			continue;
-		}
-		if (get_be32(t + 4) != next || !n)
-			continue;
-		unfinished += csum_fold(t, get_be16(buf + 16) - 20u, csum_fold(buf + 26, 8, 0) + 6u +
-					get_be16(buf + 16) - 20u) != 0xffff;
-		expect(!memcmp(t + (t[12] >> 4) * 4u, out + got, n), "bytes differ near %zu", got);
-		got += n;
-		next += (uint32_t)n;
-		xsk_send(&x, buf, make_tcp(buf, &f, iss + 1, next, 0x10));
+		expect(n >= 54, "the stream stopped after %u bytes", k.next - k.first);
+		sink_frame(&k, n, frames);
 	}
-	printf("# largest frame %zu bytes in %d pieces, %d checksums unfinished\n", largest, most,
-	       unfinished);
-	expect(largest > 20000, "no super-frame came whole");
-	xsk_send(&x, buf, make_tcp(buf, &f, iss + 1, next, 0x14));
-	(void)waitpid(pid, NULL, 0);
+	printf("# largest frame %zu bytes in %d pieces, %d checksums unfinished, %d out of order, "
+	       "%s\n", k.largest, k.most, k.unfinished, k.swapped, xsk_drops(&x));
+	expect(k.largest > 20000, "no super-frame came whole");
+	expect(waitpid(pid, &st, 0) == pid && st == 0, "the peer");
 }
 
 /* The kernel answers on the same interface and address as if we were not there. */

@@ -247,6 +247,22 @@ static inline void xsk_send(struct xsk *x, const uint8_t *buf, size_t len)
 	*x->comp.cons = __atomic_load_n(x->comp.prod, __ATOMIC_ACQUIRE);
 }
 
+/* What the kernel says it dropped for want of room in our rings. */
+static inline const char *xsk_drops(const struct xsk *x)
+{
+	static char text[96];
+	struct xdp_statistics st;
+	socklen_t n = sizeof(st);
+
+	memset(&st, 0, sizeof(st));
+	(void)getsockopt(x->fd, SOL_XDP, XDP_STATISTICS, &st, &n);
+	(void)snprintf(text, sizeof(text), "dropped: %llu full, %llu no frames, %llu else",
+		       (unsigned long long)st.rx_ring_full,
+		       (unsigned long long)st.rx_fill_ring_empty_descs,
+		       (unsigned long long)st.rx_dropped);
+	return text;
+}
+
 /* ---- frames ---- */
 
 static inline uint16_t csum_fold(const void *p, size_t n, uint32_t sum)
