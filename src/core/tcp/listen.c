@@ -214,6 +214,7 @@ bool tcp_embryo_done(struct turn *t, struct sk *sk, const struct tcp_seg *s)
 	}
 	if (acceptq_is_full(l)) {
 		l->n_overflow++;
+		b->flags |= TCB_F_ACK_SEEN;
 		ev(t, EV_TCP_LISTEN_OVERFLOW, lsk->self, l->n_accept, l->n_embryos);
 		return false;
 	}

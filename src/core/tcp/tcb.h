@@ -76,6 +76,7 @@
 #define TCB_F_ORPHANED	(1u << 15)	/* counted in seg->n_orphans */
 #define TCB_F_IN_TW	(1u << 16)	/* counted in seg->n_tw */
 #define TCB_F_PUSH	(1u << 17)	/* send the tail whatever Nagle and the cork say (once) */
+#define TCB_F_ACK_SEEN	(1u << 14)	/* embryo: its last ACK came, but the accept queue was full */
 #define TCB_F_NOSPACE	(1u << 18)	/* the user met a full send buffer */
 #define TCB_F_ACCEPTQ	(1u << 19)	/* on the listener's accept queue, not its embryo list */
 #define TCB_F_SND_URG	(1u << 20)	/* snd_up is ahead of snd_una */

@@ -177,6 +177,8 @@ static bool fire_syn(struct turn *t, struct sk *sk)
 
 	if (b->n_rtx >= max ||
 	    (b->user_timeout_ms && (t->now - sk->born_at) / NS_PER_MS >= b->user_timeout_ms)) {
+		if (b->flags & TCB_F_ACK_SEEN)	/* the peer thinks that it is connected */
+			tcp_emit_rst(t, sk);
 		give_up(t, sk);
 		return false;
 	}
