@@ -24,8 +24,10 @@ static bool explained(struct sim *w, const struct end *e)
 {
 	uint64_t n = 0;
 
-	for (uint32_t i = 0; i < w->n_stacks; i++)
+	for (uint32_t i = 0; i < w->n_stacks; i++) {
 		n += w->stack[i].seg->counters[EV_TCP_TIMEOUT];
+		n += w->stack[i].seg->counters[EV_TCP_LISTEN_OVERFLOW];
+	}
 	return e->talk->may_fail || n;
 }
 
@@ -64,6 +66,10 @@ void end_opened(struct sim *w, struct turn *t, struct end *e, struct sk *sk, str
 	e->thread = th->i;
 	e->proc = th->proc;
 	e->open = e->started = true;
+	if (other(e)->finished && e->talk->may_fail)
+		e->give_up_at = w->now + PATIENCE_NS;
+	if (e->talk->may_fail && other(e)->finished)	/* over before it was accepted */
+		e->give_up_at = w->now + PATIENCE_NS;
 	sk_ref(t, sk, th->proc);
 	if (e->s->n_procs > 1 && e->proc == 0 && prng_chance(&w->rng, 300000) && e->s->proc[1].live)
 		sk_ref(t, sk, 1);		/* inherited over fork */
