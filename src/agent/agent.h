@@ -89,6 +89,7 @@ struct stack {
 	struct stack_vi vi[N_VIS];
 	int	 bell[N_WAITERS];
 	uint32_t n_clients;	/* control connections that speak for it */
+	uint64_t orphaned_at;	/* ns: when the last of them went; 0: there is one */
 	uint32_t n_leases, n_flows, n_blocks;
 	pid_t	 child;		/* its surrogate; 0: none */
 	uint32_t n_crashes;
@@ -104,6 +105,15 @@ struct client {
 	bool	 greeted;
 	bool	 internal;	/* our end of a surrogate's socket pair */
 	struct stack *stack;	/* for which it speaks, or NULL */
+};
+
+/* A LEASE_ADD that waits for the surrogate of a dead program to give the port up. */
+#define N_WAITING 16
+struct waiting {
+	struct client *c;	/* NULL: free */
+	struct ctl_msg msg;
+	int	 fd;		/* our duplicate of the proof */
+	uint64_t until;		/* ns */
 };
 
 /* One decoded request in the making of its reply. Descriptors in `out` are borrowed unless
@@ -136,6 +146,8 @@ struct agent {
 	struct vf vfs[N_VF_DEVS];
 	struct stack stacks[N_SLOTS + 1];	/* [0] unused */
 	struct client clients[N_CLIENTS];
+	struct waiting waiting[N_WAITING];
+	uint32_t n_waiting;
 	uint32_t next_stack_id;
 	uint64_t refill_at;		/* ns: not before; after a failure */
 	char	 surrogate[256];	/* path of the program */
@@ -156,6 +168,7 @@ int  ctl_adopt(struct agent *a, int fd, struct stack *s);	/* a surrogate's end *
 void ctl_forget_stack(struct agent *a, struct stack *s);
 void ctl_accept(struct agent *a);
 void ctl_input(struct agent *a, struct client *c);
+void ctl_retry(struct agent *a);	/* those that wait for a lease */
 
 /* stack.c */
 int  stack_get(struct agent *a, struct request *rq);
@@ -235,6 +248,12 @@ int  lease_add(struct agent *a, struct stack *s, const struct ctl_lease *l, int 
 int  lease_del(struct agent *a, struct stack *s, const struct ctl_lease *l);
 int  flow_add(struct agent *a, struct stack *s, const struct ctl_flow *f);
 int  flow_del(struct agent *a, struct stack *s, const struct ctl_flow *f);
+/* The programs of a stack are gone: their sockets listen no more, whatever we hold of them. */
+void lease_orphan(struct stack *s);
+/* The surrogate had time to say what lives on: leases that it did not give back are void. */
+void lease_lapse(struct agent *a, struct stack *s);
+/* True if what is in the way of this lease belongs to a stack whose programs are gone. */
+bool lease_will_end(const struct ctl_lease *l);
 void lease_flush(struct agent *a, struct stack *s);
 uint32_t lease_count(void);
 

@@ -10,14 +10,17 @@
 #include "agent/agent.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "host/host.h"
 #include "layout_hash.h"
 
+#define WAIT_NS	(250 * NS_PER_MS)	/* for a lease; half of what a program waits for us */
 #define MAX_FDS_IN 4	/* more than any request wants; what exceeds it the kernel drops */
 
 int ctl_open(struct agent *a)
@@ -53,10 +56,22 @@ static struct client *new_client(struct agent *a)
 	return NULL;
 }
 
+static void stop_waiting(struct agent *a, struct waiting *w)
+{
+	(void)close(w->fd);
+	w->c = NULL;
+	a->n_waiting--;
+}
+
 static void drop(struct agent *a, struct client *c)
 {
 	struct stack *s = c->stack;
 	bool internal = c->internal;
+	uint32_t i;
+
+	for (i = 0; i < N_WAITING; i++)
+		if (a->waiting[i].c == c)
+			stop_waiting(a, &a->waiting[i]);
 
 	(void)close(c->fd);
 	*c = (struct client){ .fd = -1, .i = c->i };
@@ -220,6 +235,60 @@ static int answer(struct request *rq)
 	return sendmsg(rq->c->fd, &mh, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -errno : 0;
 }
 
+static void fill_reply(struct ctl_msg *r, const struct ctl_msg *m)
+{
+	r->version = CTL_VERSION;
+	r->op = m->op;
+	r->cookie = m->cookie;
+	r->layout_hash = ONRAMP_LAYOUT_HASH;
+}
+
+/* The lease is a dead program's, about to be given back (lease.c E5): the answer can wait.
+ * False: it cannot, or there is no room to. */
+static bool wait_for_lease(struct agent *a, const struct request *rq)
+{
+	uint32_t i;
+
+	if (rq->msg->op != CTL_LEASE_ADD || rq->reply.err != -EADDRINUSE ||
+	    !lease_will_end(&rq->msg->u.lease))
+		return false;
+	for (i = 0; i < N_WAITING; i++) {
+		struct waiting *w = &a->waiting[i];
+
+		if (w->c)
+			continue;
+		w->fd = fcntl(rq->fd, F_DUPFD_CLOEXEC, 3);
+		if (w->fd < 0)
+			return false;
+		w->c = rq->c;
+		w->msg = *rq->msg;
+		w->until = host_now() + WAIT_NS;
+		a->n_waiting++;
+		return true;
+	}
+	return false;
+}
+
+void ctl_retry(struct agent *a)
+{
+	uint32_t i;
+
+	for (i = 0; a->n_waiting && i < N_WAITING; i++) {
+		struct waiting *w = &a->waiting[i];
+		struct request rq = { .c = w->c, .msg = &w->msg, .fd = w->fd };
+
+		if (!w->c)
+			continue;
+		rq.reply.err = lease_add(a, w->c->stack, &w->msg.u.lease, w->fd);
+		if (rq.reply.err == -EADDRINUSE && host_now() < w->until)
+			continue;
+		fill_reply(&rq.reply, &w->msg);
+		stop_waiting(a, w);
+		if (answer(&rq))
+			drop(a, rq.c);
+	}
+}
+
 static void serve(struct agent *a, struct client *c, const struct ctl_msg *m, size_t bytes,
 		  const int *fds, uint32_t n_fds)
 {
@@ -231,11 +300,8 @@ static void serve(struct agent *a, struct client *c, const struct ctl_msg *m, si
 	rq.reply.err = request_check(m, bytes, n_fds, &who, ONRAMP_LAYOUT_HASH);
 	if (!rq.reply.err)
 		rq.reply.err = act(a, &rq);
-	rq.reply.version = CTL_VERSION;
-	rq.reply.op = bytes == sizeof(*m) ? m->op : 0;
-	rq.reply.cookie = bytes == sizeof(*m) ? m->cookie : 0;
-	rq.reply.layout_hash = ONRAMP_LAYOUT_HASH;
-	if (rq.reply.op == CTL_NEIGH_ASK)
+	fill_reply(&rq.reply, m);
+	if (rq.reply.op == CTL_NEIGH_ASK || wait_for_lease(a, &rq))
 		return;
 	err = answer(&rq);
 	for (i = 0; i < rq.n_out; i++)

@@ -17,6 +17,10 @@
  *  E4  The agent keeps a duplicate, so the port stays taken as long as the stack uses it. When
  *      a listener is closed its duplicate stops listening but stays bound until the last
  *      connection of it, each with an exact entry then, is gone ("parked").
+ *  E5  When the last program of a stack is gone, its sockets stop listening at once, as the
+ *      kernel's do. Its surrogate then says which connections live on and gives the leases
+ *      back; who asks for one meanwhile waits (ctl.c). A lease that it has not given back
+ *      LAPSE_NS later is void: the program died between proving it and using it.
  */
 #include "agent/agent.h"
 
@@ -271,20 +275,67 @@ static struct lease *find_own(const struct stack *s, const struct ctl_lease *m)
 	return NULL;
 }
 
+static void give_back(struct agent *a, struct lease *l)
+{
+	uninstall(a, l);
+	if (!l->n_flows) {
+		release(l);
+		return;
+	}
+	l->parked = true;
+	stop_listening(l);
+}
+
 int lease_del(struct agent *a, struct stack *s, const struct ctl_lease *m)
 {
 	struct lease *l = find_own(s, m);
 
 	if (!l)
 		return -ENOENT;
-	uninstall(a, l);
-	if (!l->n_flows) {
-		release(l);
-		return 0;
-	}
-	l->parked = true;
-	stop_listening(l);
+	give_back(a, l);
 	return 0;
+}
+
+void lease_orphan(struct stack *s)
+{
+	struct lease *l;
+	uint32_t i;
+
+	for (i = 0; i < N_BUCKETS && s->n_leases; i++)
+		for (l = buckets[i]; l; l = l->next)
+			if (l->stack == s)
+				stop_listening(l);
+}
+
+void lease_lapse(struct agent *a, struct stack *s)
+{
+	struct lease *l, *next;
+	uint32_t i;
+
+	for (i = 0; i < N_BUCKETS && s->n_leases; i++) {
+		for (l = buckets[i]; l; l = next) {
+			next = l->next;
+			if (l->stack == s && !l->parked)
+				give_back(a, l);
+		}
+	}
+}
+
+bool lease_will_end(const struct ctl_lease *m)
+{
+	struct bound_key k[2] = { key_of(&m->laddr, m->lport, m->proto) };
+	struct ipaddr any4 = ip_from4(0);
+	uint32_t i, n = 1;
+
+	if (m->family6_dual)
+		k[n++] = key_of(&any4, m->lport, m->proto);
+	for (i = 0; i < n; i++) {
+		const struct lease *l = holder(&k[i], NULL);
+
+		if (l && l->stack->orphaned_at)
+			return true;
+	}
+	return false;
 }
 
 /* ---- exact flows ---- */

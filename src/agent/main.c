@@ -41,6 +41,7 @@
 #endif
 #define N_EVENTS_AT_ONCE 64
 #define QUIET_MS 3		/* nobody asks anything: time for work that is not urgent */
+#define LAPSE_NS	(2 * NS_PER_S)	/* a surrogate tells within milliseconds; more than the machine is ever busy */
 
 static struct agent agent;
 
@@ -274,10 +275,32 @@ static bool background(struct agent *a, bool idle)
 	return ports_work() || kit_work(a);
 }
 
+/* Leases of stacks without programs that no surrogate gave back in time (lease.c E5). */
+static void lapse(struct agent *a)
+{
+	uint64_t now = host_now();
+	uint32_t i;
+
+	for (i = 1; i <= N_SLOTS; i++) {
+		struct stack *s = &a->stacks[i];
+
+		if (s->state == STACK_LIVE && s->orphaned_at && s->n_leases &&
+		    now - s->orphaned_at > LAPSE_NS)
+			lease_lapse(a, s);
+	}
+}
+
 static int sleep_ms(const struct agent *a)
 {
 	uint64_t now = host_now();
 	int ms = mirror_timeout();
+	uint32_t i;
+
+	if (a->n_waiting)
+		return QUIET_MS;
+	for (i = 1; i <= N_SLOTS; i++)
+		if (a->stacks[i].orphaned_at && a->stacks[i].n_leases && (ms < 0 || ms > 1000))
+			ms = 1000;
 
 	if (a->refill_at > now && (ms < 0 || ms > 1000))
 		ms = (int)((a->refill_at - now) / NS_PER_MS) + 1;
@@ -316,6 +339,8 @@ static void run(struct agent *a)
 				ctl_input(a, c);
 		}
 		mirror_settle(a);
+		lapse(a);
+		ctl_retry(a);
 		busy = background(a, n == 0);
 	}
 }

@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "abi/segment.h"
+#include "host/host.h"
 
 static uint32_t count(const struct agent *a, uid_t uid, bool all)
 {
@@ -98,6 +99,7 @@ int stack_get(struct agent *a, struct request *rq)
 	s->pid = rq->c->cred.pid;
 	read_comm(s);
 	s->n_clients = 1;
+	s->orphaned_at = 0;
 	s->wants_child = true;
 	rq->c->stack = s;
 	describe(a, s, &rq->reply.u.stack);
@@ -138,6 +140,7 @@ int stack_join(struct agent *a, struct request *rq)
 		return -EPERM;
 	rq->c->stack = s;
 	s->n_clients++;
+	s->orphaned_at = 0;
 	rq->reply.u.index = s->id;
 	return 0;
 }
@@ -184,7 +187,11 @@ void stack_left(struct agent *a, struct stack *s)
 {
 	if (s->n_clients)
 		s->n_clients--;
-	if (!s->n_clients && !s->child && !s->wants_child)
+	if (s->n_clients)
+		return;
+	s->orphaned_at = host_now();
+	lease_orphan(s);
+	if (!s->child && !s->wants_child)
 		stack_end(a, s);
 }
 
