@@ -56,15 +56,13 @@ static int64_t recv_turn(struct ent e, const struct io *io)
 	if (!sk_enter(&t))
 		return nest_error(e);
 	sk = sk_find(&t, (sk_h){ e.h });
-	if (likely(sk)) {
-		r = tcp_recv(&t, sk, io->iov, io->n_iov, io->core_flags, 0);
-		if (r == -EAGAIN) {
-			exec_round(&self.x, &t);
-			round = true;
-			sk = sk_find(&t, (sk_h){ e.h });
-			r = sk ? tcp_recv(&t, sk, io->iov, io->n_iov, io->core_flags, 0) : -EBADF;
-		}
+	if (likely(sk) && !(sk->ready & RX_SHOWS)) {
+		exec_round(&self.x, &t);
+		round = true;
+		sk = sk_find(&t, (sk_h){ e.h });
 	}
+	if (likely(sk))
+		r = tcp_recv(&t, sk, io->iov, io->n_iov, io->core_flags, 0);
 	if (r >= LONG_BYTES && !round && (vif_rx_pending(t.map) || device_starves(&t)))
 		exec_round(&self.x, &t);
 	sk_leave(&t, me.batch != 0);

@@ -94,7 +94,7 @@ static void read_environment(void)
 
 	self.max_spinning = spare_cores();
 	self.spins = us >= LONG_SPIN_US;
-	self.x.spin_ns = (uint32_t)min_u64((uint64_t)us * NS_PER_US, UINT32_MAX);
+	self.x.spin_ns = self.spin_ns = (uint32_t)min_u64((uint64_t)us * NS_PER_US, UINT32_MAX);
 	self.strict = strict && strict[0] == '1';
 	put_text(self.profile, sizeof(self.profile), secure_getenv("ONRAMP_PROFILE"));
 	put_text(self.preload, sizeof(self.preload), secure_getenv("LD_PRELOAD"));
@@ -192,7 +192,7 @@ static void lose_inherited(void)
 static void take_over_after_exec(int fd)
 {
 	struct fdtab *tab = inherited_table(fd);
-	uint32_t i, spin = self.x.spin_ns;
+	uint32_t i;
 
 	if (!tab)
 		return;
@@ -203,12 +203,12 @@ static void take_over_after_exec(int fd)
 	for (i = 0; i < N_WAITERS; i++)
 		self.slot_ep[i] = self.slot_nested[i] = -1;
 	if (tab->seg_fd < 0 || map_inherited(tab) < 0) {
-		self.x = (struct exec){ .ctl_fd = -1, .seg_fd = -1, .mirror_fd = -1, .spin_ns = spin };
+		self.x = (struct exec){ .ctl_fd = -1, .seg_fd = -1, .mirror_fd = -1 };
 		lose_inherited();
 		return;
 	}
 	self.x.proc = tab->proc % N_PROCS;
-	self.x.spin_ns = spin;
+	self.x.spin_ns = self.spin_ns;
 	self.strict = (uint8_t)tab->strict;
 	memcpy(self.profile, tab->profile, sizeof(self.profile));
 	fd_plumbing(&self.x);
@@ -369,7 +369,7 @@ void sk_exec_prepare(struct sk_exec *e, char *const *env)
 		e->vars[e->n++] = e->preload;
 	}
 	if (!env_has(env, "ONRAMP_SPIN_US=")) {
-		put_var(e->spin, sizeof(e->spin), "ONRAMP_SPIN_US=", self.x.spin_ns / 1000);
+		put_var(e->spin, sizeof(e->spin), "ONRAMP_SPIN_US=", self.spin_ns / 1000);
 		e->vars[e->n++] = e->spin;
 	}
 }

@@ -73,7 +73,8 @@ struct self {
 	int	 slot_ep[N_WAITERS];	/* kernel epoll per waiter slot: devices, bell, one nested; -1 */
 	int	 slot_nested[N_WAITERS];	/* the nested descriptor in it; -1 */
 	uint32_t n_spinning, max_spinning;	/* threads in a spin, now (atomic) and at most */
-	uint32_t spin_score;	/* 0..256: how often a spin has paid of late */
+	uint32_t spin_ns;	/* the profile's patience */
+	uint32_t spin_score;	/* 0..SPIN_SCORE_ONE: how often a spin has paid of late */
 	uint32_t spin_skips;
 	uint64_t foreign_gap_ns, foreign_at;	/* pacing of looks at the kernel's side */
 	char	 profile[32];
@@ -81,6 +82,7 @@ struct self {
 	char	 preload[512];	/* LD_PRELOAD as we were started with */
 };
 extern struct self self;
+#define SPIN_SCORE_ONE 256
 
 /* The thread. Zero is its initial state; bell is the descriptor less one's complement so. */
 struct thread {

@@ -12,7 +12,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 
-struct self self = { .tab_fd = -1, .quiet_slot = -1, .templates = { -1, -1 },
+struct self self = { .tab_fd = -1, .spin_score = SPIN_SCORE_ONE, .quiet_slot = -1, .templates = { -1, -1 },
 		     .x = { .ctl_fd = -1, .seg_fd = -1, .mirror_fd = -1 } };
 
 #define RETRY_NS NS_PER_S
@@ -46,6 +46,7 @@ static enum reason get_stack(void)
 	if (fd_table() < 0)
 		return REASON_AGENT_REFUSED;
 	err = exec_open(&self.x, EXEC_APP, fd_private_min());
+	self.x.spin_ns = self.spin_ns;
 	if (err)
 		return reason_of(err);
 	if (self.x.map.n_vis == 0) {	/* an agent without an interface: it may get one */

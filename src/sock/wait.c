@@ -31,7 +31,6 @@
 
 #define STOLEN_NS	(60 * NS_PER_US)	/* such a gap between two looks: the core is wanted */
 #define PREEMPTED_NS	(500 * NS_PER_US)	/* ... even by profiles that spin: another ran here */
-#define SCORE_ONE	256
 #define SCORE_LOW	40	/* about one in six: below it spinning is only tried now and then */
 #define TRY_ANYWAY	32
 #define NO_SLOT_NS	NS_PER_MS	/* how long to sleep when all waiter slots are taken */
@@ -78,9 +77,11 @@ static uint64_t spin_budget(void)
 {
 	if (self.spins)
 		return NEVER_NS;
-	if (self.spin_score >= SCORE_LOW || ++self.spin_skips % TRY_ANYWAY == 0)
+	if (self.spin_score >= SCORE_LOW)
 		return self.x.spin_ns;
-	return 0;
+	/* Two who answer each other and both sleep are slower than either's patience: a trial is
+	 * longer, so that one of them finds out, and by being quicker lets the other. */
+	return ++self.spin_skips % TRY_ANYWAY == 0 ? 2 * (uint64_t)self.x.spin_ns : 0;
 }
 
 static void spin_learn(bool paid)
@@ -88,7 +89,7 @@ static void spin_learn(bool paid)
 	uint32_t s = self.spin_score;
 
 	/* Racing threads lose a sample; it is an average. */
-	self.spin_score = paid ? s + (SCORE_ONE - s) / 8 : s - s / 8;
+	self.spin_score = paid ? s + (SPIN_SCORE_ONE - s) / 8 : s - s / 8;
 }
 
 #define SPIN_OVER 1
