@@ -99,7 +99,6 @@ void tcb_take_syn(struct turn *t, struct sk *sk, const struct tcp_seg *s)
 	b->irs = s->seq;
 	b->rcv_nxt = b->rcv_wup = b->copied_seq = b->rcvq_seq = s->seq + 1;
 	b->urg_seq = s->seq;
-	b->rcv_wnd = 0;
 	if (!s->h.has_ts)
 		b->flags &= ~TCB_F_TS;
 	if (!s->h.sack_permitted)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* ESTABLISHED against every class of segment (RFC 9293 3.10.7.4). */
-#include "test/state/harness.h"
+#include "test/unit/tcp_play.h"
 
 static void test_common(void **state)
 {

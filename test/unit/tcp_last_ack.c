@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* LAST_ACK against every class of segment (RFC 9293 3.10.7.4). */
+#include "test/unit/tcp_play.h"
+
+static void test_common(void **state)
+{
+	(void)state;
+	common(TCP_S_LAST_ACK);
+}
+
+static void test_ack_of_fin(void **state)
+{
+	(void)state;
+	play_to(TCP_S_LAST_ACK);
+	rfc("9293", "3.10.7.4", "the ACK of our FIN: CLOSED");
+	seg(TCP_F_ACK, S(2), A(2));
+	expect_state(CLOSED);
+	expect_nothing();
+	assert_int_equal(pl.sk->err, 0);
+	assert_int_equal(recv_n(1, 0), 0);
+}
+
+static void test_orphan(void **state)
+{
+	(void)state;
+	play_to(TCP_S_CLOSE_WAIT);
+	tcp_close(pl.t, pl.sk);
+	expect(TCP_F_ACK | TCP_F_FIN, A(1), S(2), 0);
+	assert_int_equal(pl.n.r.map.seg->n_orphans, 1);
+	seg(TCP_F_ACK, S(2), A(2));
+	pl.sk = NULL;
+	assert_int_equal(pl.n.r.map.seg->n_conns, 0);
+	assert_int_equal(pl.n.r.map.seg->n_orphans, 0);
+}
+
+static void test_retransmission(void **state)
+{
+	(void)state;
+	play_to(TCP_S_LAST_ACK);
+	after_ms(250);
+	expect(TCP_F_ACK | TCP_F_FIN, A(1), S(2), 0);
+	seg(TCP_F_ACK | TCP_F_FIN, S(1), A(1));
+	expect(TCP_F_ACK, A(2), S(2), 0);
+	expect_state(LAST_ACK);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_common), play_test(test_ack_of_fin), play_test(test_orphan),
+		play_test(test_retransmission),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
