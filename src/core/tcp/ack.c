@@ -39,8 +39,10 @@ uint32_t tcp_window_pick(struct turn *t, struct sk *sk)
 	uint32_t unit = 1u << b->rcv_wscale;
 	uint32_t room = full > sk->rxq_bytes ? full - sk->rxq_bytes : 0;
 
+	if (room < (full >> 4))	/* A2; a sixteenth of a large buffer may be more than memory gives */
+		room = 0;
 	room = min_u32(room, memory_room(t, b));
-	if (room < (full >> 4) || room < min_u32(b->rcv_mss, full))	/* A2 */
+	if (room < min_u32(b->rcv_mss, full))
 		room = 0;
 	room = min_u32(room, 65535u << b->rcv_wscale) & ~(unit - 1);
 	if (room < left)	/* A1 */
