@@ -50,7 +50,9 @@ static void note_lease(struct parting *p, const struct sk *sk)
 	p->lease.family6_dual = sk->flags & SK_F_FAMILY6 && !(sk->flags & SK_F_V6ONLY);
 }
 
-/* Connections that live under a listener's lease keep their packets by exact entries. */
+/* Connections that live under a listener's lease keep their packets by exact entries. Those in
+ * TIME_WAIT do without: there may be tens of thousands, each a question to the agent, and all
+ * that can still come for them is a FIN whose acknowledgement was lost. */
 static void keep_flows(const struct ctl_lease *l)
 {
 	uint32_t slot = 1, end, i;
@@ -65,7 +67,8 @@ static void keep_flows(const struct ctl_lease *l)
 		for (; slot < end && p.n_flows < FLOWS_AT_ONCE; slot++) {
 			struct sk *sk = sk_slot(&t, slot);
 
-			if (sk->kind == SK_TCP && sk->lport == l->lport && sk->flags & SK_F_HASHED)
+			if (sk->kind == SK_TCP && sk->lport == l->lport &&
+			    sk->flags & SK_F_HASHED && sk->state != TCP_S_TIME_WAIT)
 				note_flow(&p, sk);
 		}
 		sk_leave(&t, false);
@@ -144,12 +147,29 @@ static void drop_ref(struct ent e)
 		note_lease(&p, sk);
 		net_close(&t, sk);
 		sk = sk_find(&t, (sk_h){ e.h });
-		if (sk && e.kind == FD_TCP && p.leased)
+		if (sk && e.kind == FD_TCP && p.leased && sk->state != TCP_S_TIME_WAIT)
 			note_flow(&p, sk);
 	}
-	sk_leave(&t, me.batch != 0);
+	/* A FIN can go with what the next wait sends; a thread that does not wait for events is
+	 * given no such credit. If it never comes, the surrogate pays. */
+	sk_leave(&t, me.loops);
 	if (last)
 		tell_agent(e, &p);
+}
+
+/* At exit: what holds a lease is closed by itself, so that its port is free at once; the rest
+ * goes all together. */
+void conn_close_leased(void)
+{
+	uint32_t fd, n = self.tab ? min_u32(self.tab->n_used, N_FDS) : 0;
+
+	for (fd = 0; fd < n; fd++) {
+		struct ent e = fd_get((int)fd);
+		struct sk *sk = ent_is_ours(e) ? sk_peek(e.h) : NULL;
+
+		if (sk && sk->user & SKU_LEASED)
+			drop_ref(fd_take((int)fd));
+	}
 }
 
 void conn_close(int fd, struct ent e)

@@ -283,7 +283,8 @@ static void ep_arm(struct turn *t, const struct wait *w, uint32_t bit, bool on)
 	ep->wait_mask = on ? ep->wait_mask | bit : ep->wait_mask & ~bit;
 }
 
-/* Ours: one turn, and only if there may be something. */
+/* Ours: one turn, and only if there may be something. Kicks that are owed are paid here in
+ * either case, together with what the round itself has to send. */
 static int collect_ours(const struct epwait *p, uint64_t *ret_now)
 {
 	struct wait w = { .h = p->ep.h };
@@ -292,8 +293,10 @@ static int collect_ours(const struct epwait *p, uint64_t *ret_now)
 	struct turn t;
 
 	*ret_now = 0;
-	if (!ep_has(&w) && !sk_due())
+	if (!ep_has(&w) && !sk_due()) {
+		exec_flush(&self.x);
 		return 0;
+	}
 	if (!sk_enter(&t))
 		return -EINTR;
 	exec_round(&self.x, &t);	/* P4 */
@@ -352,7 +355,7 @@ static int64_t wait_loop(const struct epwait *p, uint64_t until, bool at_once, c
 	struct wait w;
 	int n, err;
 
-	exec_flush(&self.x);
+	me.loops = 1;
 	n = collect(p, false);
 	if (n || at_once)
 		return n;

@@ -174,13 +174,13 @@ static int64_t poll_loop(struct polling *p, uint64_t until, bool at_once, const 
 	struct wait w;
 	int r;
 
+	me.loops = 1;
 	if (sk_due())
 		sk_round();
 	wait_init(&w, until);
 	r = collect(p, kernel_now(p, at_once));
 	if (r || at_once) {
-		if (at_once)
-			exec_flush(&self.x);
+		exec_flush(&self.x);
 		return r;
 	}
 	w.mask = set;

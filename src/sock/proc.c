@@ -233,11 +233,13 @@ void sk_fini(void)
 {
 	if (!stack_have() || me.in_turn)
 		return;
+	exec_flush(&self.x);
+	if (peek32(&self.x.map.seg->condemned))
+		return;
+	conn_close_leased();
 	/* From here on our sockets are closed to whoever still runs (other destructors). */
 	self.state = ST_LEFT;
-	exec_flush(&self.x);
-	if (!peek32(&self.x.map.seg->condemned))
-		exec_leave(&self.x, self.x.proc);
+	exec_leave(&self.x, self.x.proc);
 }
 
 /* ---- fork ---------------------------------------------------------------------------------------------- */

@@ -88,6 +88,7 @@ extern struct self self;
 struct thread {
 	uint32_t in_turn;	/* between sk_enter() and sk_leave() */
 	uint32_t batch;		/* sends that may leave their kick to a later one */
+	uint32_t loops;		/* 1: waits for events; what it posts last may go with its next wait */
 	uint32_t n_sigs, n_hard;	/* handlers run in this thread; those without SA_RESTART */
 	uint32_t bell_plus1;	/* bell to ring from a handler while going to sleep; 0 none */
 	uint32_t n_peeks;
@@ -203,6 +204,7 @@ void opts_read_back(int fd, struct ent e, struct tcp_opts *o, uint32_t *rcvtimeo
 bool opts_want_kernel(int fd, struct ent e);	/* an option that only the kernel has is set */
 
 void conn_close(int fd, struct ent e);		/* one descriptor of a socket goes (open.c) */
+void conn_close_leased(void);			/* all that hold one, at exit */
 void epoll_close(int fd, struct ent e);
 void epoll_moved(int fd, struct ent e);		/* an undecided socket became ours */
 void epoll_forget(int fd);			/* an undecided one is closed */
