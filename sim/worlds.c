@@ -126,6 +126,8 @@ static void set_backlog(struct sim *w, struct knobs *k)
 	k->n_talks = 40 + prng_below(&w->rng, 60);
 	k->spread_ns = log_between(w, 10000, 100 * NS_PER_MS);
 	k->backlog = prng_below(&w->rng, 6);
+	k->keepidle_s = 10;	/* a client whose last ACK met a full queue learns of it so */
+	k->may_fail = true;	/* it may have sent all, and closed, by then */
 	k->stop_every_ns = 50 * NS_PER_MS;
 	k->stop_ns = 300 * NS_PER_MS;
 }
