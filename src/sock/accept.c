@@ -35,7 +35,7 @@ static int accept_ours(struct ent e, int flags, struct peer *ret)
 
 	if (!l)
 		return -EBADF;
-	if (sk_due())
+	if (!(peek32(&l->ready) & (EPOLLIN | EPOLLHUP)) && sk_due())
 		sk_round();
 	if (!(peek32(&l->ready) & (EPOLLIN | EPOLLHUP)))
 		return -EAGAIN;
@@ -60,7 +60,7 @@ static int accept_ours(struct ent e, int flags, struct peer *ret)
 		ret->addr = sk->raddr;
 		ret->port = sk->rport;
 	}
-	sk_leave(&t, false);
+	sk_leave(&t, me.batch != 0);
 	if (!sk) {
 		sys_close(fd);
 		return l && l->state == TCP_S_LISTEN ? -EAGAIN : l ? -EINVAL : -EBADF;
