@@ -3,7 +3,7 @@
  * What becomes of a stack when somebody who used it dies.
  *
  * Outside a turn: its references are dropped as the kernel closes a dead process's files.
- * Inside one: the segment may be half-changed. stack_check() decides whether it can be used;
+ * Inside one: the segment may be half-changed. net_check() decides whether it can be used;
  * if not, the stack is condemned, which costs its own sockets and nobody else's.
  */
 #include "exec/bury.h"
@@ -58,8 +58,8 @@ void bury_holder(struct turn *t)
 {
 	struct segment *seg = t->map->seg;
 
-	/* stack_check() leaves out the dear parts except in one turn of 64: be that one. */
+	/* net_check() leaves out the dear parts except in one turn of 64: be that one. */
 	poke32(&seg->n_turns, (peek32(&seg->n_turns) + 63) & ~63u);
-	if (peek32(&seg->condemned) || stack_check(t) != 0)
+	if (peek32(&seg->condemned) || net_check(t) != 0)
 		bury_stack(t);
 }

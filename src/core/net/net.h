@@ -8,6 +8,8 @@
 
 #include "core/stack/stack.h"
 
+static inline bool net_is_condemned(const struct turn *t) { return t->map->seg->condemned != 0; }
+
 /* Takes up to t->budget packets off the receive rings and through the protocols, then runs
  * the sockets with deferred work (one ACK a batch). Returns packets taken. */
 uint32_t net_rx(struct turn *t);
@@ -20,6 +22,8 @@ uint64_t net_deadline(struct turn *t);
 /* A process is gone: drops all its references, closing what was its alone, as the kernel
  * closes a dead process's sockets. */
 void net_proc_died(struct turn *t, uint32_t proc);
+/* stack_check() and the protocols' own invariants; 0, or -EUCLEAN with the stack condemned. */
+must_check int net_check(struct turn *t);
 /* Protocol-independent close of the last descriptor. */
 void net_close(struct turn *t, struct sk *sk);
 

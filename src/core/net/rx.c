@@ -18,6 +18,8 @@
  *  N2  A turn takes at most t->budget packets and RX_BURST of them from one ring before it
  *      looks at the next, so that none starves.
  *  N3  The work list is drained after each burst, not each packet; it is bounded by the pool.
+ *  N4  A condemned stack is left alone: nothing in it can be believed, and no peer is to hear
+ *      what it makes of it.
  */
 #include "core/net/net.h"
 
@@ -94,6 +96,8 @@ uint32_t net_rx(struct turn *t)
 	uint32_t n_vis = min_u32(t->map->n_vis, N_VIS);
 	uint32_t sum = 0, n;
 
+	if (unlikely(net_is_condemned(t)))	/* N4 */
+		return 0;
 	do {
 		n = 0;
 		for (uint32_t vi = 0; vi < n_vis; vi++) {

@@ -27,6 +27,8 @@ void net_tx(struct turn *t)
 	uint32_t n_vis = min_u32(t->map->n_vis, N_VIS);
 	struct sk *sk;
 
+	if (unlikely(net_is_condemned(t)))	/* N4 of rx.c */
+		return;
 	for (uint32_t vi = 0; vi < n_vis; vi++)
 		vif_reap(t, vi);
 	for (uint32_t n = n_waiting(t); n && (sk = sk_txwait_pop(t)); n--) {
@@ -41,6 +43,8 @@ void net_tick(struct turn *t)
 {
 	struct sk *sk;
 
+	if (unlikely(net_is_condemned(t)))
+		return;
 	for (uint32_t left = t->map->sk_mask; left && (sk = tmr_pop(t)); left--)
 		if (sk->kind == SK_TCP || sk->kind == SK_LISTEN)	/* UDP has no deadlines */
 			tcp_tick(t, sk);
