@@ -156,11 +156,13 @@ static void trial(struct sim *w, struct sim_stack *s)
 		net_rx(&t);
 		if (prng_below(&w->rng, 2))
 			scribble(w, s);
+		if (prng_below(&w->rng, 2))
+			s->seg->condemned = 0;		/* that word is the tenant's, too */
 		net_tick(&t);
 		net_tx(&t);
 		if (prng_below(&w->rng, 4) == 0)
 			net_proc_died(&t, 0);
-		if (prng_below(&w->rng, 2) && stack_check(&t))
+		if (prng_below(&w->rng, 2) && net_check(&t))
 			n = 4;
 		for (uint32_t r = 0; r < 8 && turn_end(&t, &contended); r++)
 			net_rx(&t);

@@ -237,35 +237,16 @@ void sim_turn_round(struct sim *w, struct turn *t)
 	net_tx(t);
 }
 
-static void check_socks(struct sim *w, struct turn *t)
-{
-	for (uint32_t i = 1; i < t->map->seg->used_sk; i++) {
-		struct sk *sk = sk_slot(t, i);
-
-		if (sk->kind == SK_TCP)
-			tcp_check(t, sk);
-		else if (sk->kind == SK_UDP)
-			udp_check(t, sk);
-	}
-	if (t->map->seg->condemned && !w->k.may_leak)
-		sim_fail(w, "condemned: %s", why_name((enum why)(t->map->seg->condemned - 1)));
-}
-
 void sim_check(struct sim *w, struct sim_stack *s, struct turn *t)
 {
-	int err;
-
-	if (s->retired)
-		return;
-	err = stack_check(t);
-	if (err)
-		sim_fail(w, "S1: stack %u fails stack_check(): %s", s->id,
-			 why_name((enum why)(s->seg->condemned - 1)));
-	check_socks(w, t);
+	if (!s->retired && net_check(t))
+		sim_fail(w, "S1: stack %u fails its check: %s", s->id, why_name((enum why)(s->seg->condemned - 1)));
 }
 
 static void run_errands(struct sim *w, struct sim_stack *s, struct turn *t, uint64_t errands)
 {
+	if (s->retired)
+		return;
 	t->budget = TURN_BUDGET;
 	if (errands & DOOR_ERRAND_REAP)
 		surrogate_reap(w, s, t);

@@ -83,6 +83,10 @@ void process_die(struct sim *w, struct sim_stack *s, uint32_t proc)
 		s->th[i].gen++;
 	}
 	talk_proc_died(w, s, proc);
+	if (!anybody_live(s) && !s->listening) {	/* others need not wait for its listeners */
+		s->listening = true;
+		w->n_listening++;
+	}
 	look_at(w, s, w->now + sim_between(w, 10000, 2 * NS_PER_MS));
 }
 
@@ -104,11 +108,13 @@ static bool adopt(struct sim *w, struct sim_stack *s, struct turn *t)
 	    !turn_adopt(t, &s->strong, EXEC_SURROGATE, SIM_SURROGATE_TID + s->id, w->now, holder))
 		return false;
 	s->in_turn = true;
-	if (stack_check(t)) {
+	if (net_check(t)) {
 		record_text(w, "stack %u: condemned after a death in a turn: %s", s->id,
 			    why_name((enum why)(s->seg->condemned - 1)));
 		if (!w->k.slay_ppm)
 			sim_fail(w, "stack %u: condemned though its process died between calls", s->id);
+		for (uint32_t i = 0; i < s->n_procs; i++)	/* all they have left is errors */
+			process_die(w, s, i);
 		s->retired = true;
 		s->host->cut = true;
 	}
