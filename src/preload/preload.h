@@ -37,7 +37,8 @@ static inline int64_t sk_result(int64_t r)
 ssize_t wrap_read(int fd, void *p, size_t n) symbol_name("read");
 ssize_t wrap_write(int fd, const void *p, size_t n) symbol_name("write");
 ssize_t wrap_recv(int fd, void *p, size_t n, int flags) symbol_name("recv");
-ssize_t wrap_recvfrom(int fd, void *p, size_t n, int flags, struct sockaddr *sa, socklen_t *sa_n) symbol_name("recvfrom");
+ssize_t wrap_recvfrom(int fd, void *p, size_t n, int flags, struct sockaddr *sa, socklen_t *sa_n)
+	symbol_name("recvfrom");
 ssize_t wrap_send(int fd, const void *p, size_t n, int flags) symbol_name("send");
 int wrap_poll(struct pollfd *p, nfds_t n, int ms) symbol_name("poll");
 int wrap_ppoll(struct pollfd *p, nfds_t n, const struct timespec *to, const sigset_t *set) symbol_name("ppoll");

@@ -107,6 +107,7 @@ int fd_table(void)
 		describe_self(tab);
 		use_table(tab, fd);
 	}
+	/* rel: pairs with acq above, in the thread that waits */
 	__atomic_store_n(&making, 0, __ATOMIC_RELEASE);
 	return fd < 0 ? fd : 0;
 }

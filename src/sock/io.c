@@ -32,18 +32,6 @@ uint64_t iov_bytes(const struct iovec *v, uint32_t n)
 	return sum;
 }
 
-/* Frames ran out at the device while all were on receive queues: what was read frees some,
- * and somebody must give them back before the device can deliver again. */
-static bool device_starves(const struct turn *t)
-{
-	uint32_t vi;
-
-	for (vi = 0; vi < t->map->n_vis; vi++)
-		if (t->map->seg->n_posted[vi] < RX_POSTED / 4)
-			return true;
-	return false;
-}
-
 /* ---- receiving ----------------------------------------------------------------------------------- */
 
 static int64_t recv_turn(struct ent e, const struct io *io)
@@ -63,7 +51,7 @@ static int64_t recv_turn(struct ent e, const struct io *io)
 	}
 	if (likely(sk))
 		r = tcp_recv(&t, sk, io->iov, io->n_iov, io->core_flags, 0);
-	if (r >= LONG_BYTES && !round && (vif_rx_pending(t.map) || device_starves(&t)))
+	if (r >= LONG_BYTES && !round && (vif_rx_pending(t.map) || vif_starves(&t)))
 		exec_round(&self.x, &t);
 	sk_leave(&t, me.batch != 0);
 	return r;

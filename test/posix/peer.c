@@ -13,6 +13,7 @@
  *   RESET		closes with SO_LINGER 0
  *   HALF text		shuts down its sending side after text, then counts to the end
  *   HOLD ms		does nothing for a while, then closes
+ *   DIAL port n ms	connects back to that port n times, ms apart; each says "hi", waits for the end
  *   OOB text		sends the last byte of text as urgent data
  *
  * On the same port it sends back datagrams; one that begins with "n" n times, "-" not at all.
@@ -115,10 +116,31 @@ static void reset(int fd)
 	close(fd);
 }
 
+static void dial_back(int fd, unsigned port, unsigned times, unsigned ms)
+{
+	struct sockaddr_storage a;
+	socklen_t n = sizeof(a);
+
+	getpeername(fd, (void *)&a, &n);
+	((struct sockaddr_in *)&a)->sin_port = htons((uint16_t)port);
+	while (times--) {
+		int c = socket(a.ss_family, SOCK_STREAM, 0);
+
+		usleep(ms * 1000);
+		if (fork() == 0) {
+			if (connect(c, (void *)&a, n) == 0 && send_all(c, "hi", 2))
+				drain(c);
+			_exit(0);
+		}
+		close(c);
+	}
+	drain(fd);
+}
+
 static void serve(int fd)
 {
 	char line[256], text[128] = "";
-	unsigned long a = 0, b = 0;
+	unsigned long a = 0, b = 0, c = 0;
 	size_t n = 0;
 
 	while (n < sizeof(line) - 1 && recv(fd, line + n, 1, 0) == 1 && line[n] != '\n')
@@ -140,6 +162,8 @@ static void serve(int fd)
 		send_all(fd, text, strlen(text)), shutdown(fd, SHUT_WR), drain(fd);
 	else if (sscanf(line, "HOLD %lu", &a) == 1)
 		usleep((unsigned)a * 1000);
+	else if (sscanf(line, "DIAL %lu %lu %lu", &a, &b, &c) == 3)
+		dial_back(fd, (unsigned)a, (unsigned)b, (unsigned)c);
 	else if (sscanf(line, "OOB %127s", text) == 1)
 		send(fd, text, strlen(text), MSG_OOB), drain(fd);
 }
