@@ -115,8 +115,20 @@ static void cursor_move(struct cursor *c, uint8_t *mem, uint32_t n, bool to_user
 	}
 }
 
+/* k bytes have been copied behind frame f of p, the last segment. All that counts them moves
+ * together, and before the next frame is asked for: who dies here leaves B2 true. */
+static void count_in(struct tcb *b, struct pkt *p, struct pkt *f, uint32_t k)
+{
+	f->len = (uint16_t)(f->len + k);
+	p->tot += k;
+	p->end_seq += k;
+	b->write_seq += k;
+	b->wmem += k;
+	b->txq.bytes += k;
+}
+
 /* Copies up to n bytes into p, taking frames as needed. Bytes copied; fewer: no frame. */
-static uint32_t fill_segment(struct turn *t, const struct tcb *b, struct pkt *p, struct cursor *c,
+static uint32_t fill_segment(struct turn *t, struct tcb *b, struct pkt *p, struct cursor *c,
 			     uint32_t n)
 {
 	struct pkt *f = p;
@@ -142,10 +154,9 @@ static uint32_t fill_segment(struct turn *t, const struct tcb *b, struct pkt *p,
 			continue;
 		}
 		cursor_move(c, pkt_frame(t, f) + end, k, false);
-		f->len = (uint16_t)(f->len + k);
+		count_in(b, p, f, k);
 		done += k;
 	}
-	p->tot += done;
 	return done;
 }
 
@@ -223,10 +234,6 @@ static uint64_t queue_bytes(struct turn *t, struct sk *sk, struct cursor *c, uin
 				drop_empty_tail(t, b);
 			break;
 		}
-		p->end_seq += n;
-		b->write_seq += n;
-		b->wmem += n;
-		b->txq.bytes += n;
 		done += n;
 		left -= n;
 	}
@@ -501,7 +508,7 @@ int tcp_shutdown(struct turn *t, struct sk *sk, int how)
 	if (sk->state == TCP_S_CLOSED || sk->state == TCP_S_TIME_WAIT)
 		return -ENOTCONN;
 	if (sk->state == TCP_S_SYN_SENT) {	/* Linux: disconnects */
-		tcp_done(t, sk, TE_CLOSE, 0);
+		tcp_done(t, sk, TE_CLOSE, ECONNRESET);
 		return 0;
 	}
 	sk->flags |= (rd ? SK_F_RD_SHUT : 0) | (wr ? SK_F_WR_SHUT : 0);
@@ -516,14 +523,25 @@ static bool must_reset(const struct turn *t, const struct sk *sk)
 {
 	const struct tcb *b = tcb_of_const(sk);
 
-	return sk->rxq_bytes != 0 || b->linger_s == 0 || sk->state == TCP_S_SYN_RCVD ||
+	return sk->rxq_bytes != 0 || b->linger_s == 0 ||
 	       t->map->seg->n_orphans >= TCP_MAX_ORPHANS;
+}
+
+/* RFC 9293 3.10.5: with both FINs on their way there is nothing left to break off (Linux:
+ * unless the peer would miss something, or thinks that we have read it). */
+static void reset_peer(struct turn *t, struct sk *sk)
+{
+	const struct tcb *b = tcb_of_const(sk);
+	bool over = sk->state == TCP_S_CLOSING || sk->state == TCP_S_LAST_ACK;
+
+	if (!over || sk->rxq_bytes != 0 || b->snd_nxt != b->write_seq)
+		tcp_emit_rst(t, sk);
 }
 
 static void close_conn(struct turn *t, struct sk *sk)
 {
 	if (must_reset(t, sk)) {
-		tcp_emit_rst(t, sk);
+		reset_peer(t, sk);
 		sk->flags |= SK_F_ORPHAN;
 		tcp_done(t, sk, TE_ABORT, 0);
 		return;
@@ -572,7 +590,7 @@ void tcp_abort(struct turn *t, struct sk *sk, int err)
 	if (sk->state == TCP_S_CLOSED)
 		return;
 	if (sk->state != TCP_S_SYN_SENT && sk->state != TCP_S_TIME_WAIT)
-		tcp_emit_rst(t, sk);
+		reset_peer(t, sk);
 	tcp_done(t, sk, TE_ABORT, err);
 }
 
