@@ -315,6 +315,8 @@ struct segment {
 	uint32_t work_head, work_tail;		/* sk slots with deferred work in this turn */
 	uint32_t txwait_head, txwait_tail;	/* sk slots waiting for ring, frame or neighbour */
 	uint32_t n_posted[N_VIS];		/* frames on each fill ring */
+	uint32_t fill_target[N_VIS];		/* frames wanted there; 0: RX_POSTED_MIN */
+	uint64_t fill_grown_at[N_VIS];		/* ns: when so many were last needed */
 	uint32_t trace_next;
 	uint16_t next_port_i;	/* rotates over leased ports */
 	uint16_t ip_id;

@@ -20,7 +20,8 @@
 #define N_VIS		4	/* virtual interfaces of a stack: one per attached interface */
 #define N_RING		2048	/* slots of each AF_XDP ring: rx + tx + fill + completion = 112 KiB, pinned */
 #define N_TRACE		4096	/* trace records: 4,096 x 32 B = 128 KiB */
-#define RX_POSTED	1024	/* frames kept on the fill ring: two super-frame bursts of 64 KiB x 17 */
+#define RX_POSTED	N_RING	/* frames kept on the fill ring at most: all of it, 120 super-frames of 64 KiB x 17 */
+#define RX_POSTED_MIN	128	/* and while little comes: 512 KiB of frames stay in the second-level cache */
 #define RX_BURST	64	/* frames a turn takes from one ring before it looks elsewhere */
 #define MAX_FRAGS	18	/* frames of one packet: 3,840 + 17 x 4,096 B >= 65,535 + 14 */
 

@@ -137,21 +137,12 @@ static bool tick_is_due(const struct turn *t)
 	return peek64(&t->map->seg->deadline) <= t->now;
 }
 
-/* Nothing received, but a device that could not receive, for want of frames. */
-static bool is_starved(const struct turn *t)
-{
-	for (uint32_t vi = 0; vi < t->map->n_vis && vi < N_VIS; vi++)
-		if (t->map->seg->n_posted[vi] < RX_POSTED / 4)
-			return true;
-	return false;
-}
-
 uint32_t exec_round(struct exec *x, struct turn *t)
 {
 	uint32_t n = 0;
 
 	(void)x;
-	if (vif_rx_pending(t->map) || unlikely(is_starved(t)))
+	if (vif_rx_pending(t->map) || unlikely(vif_starves(t)))
 		n = net_rx(t);
 	if (unlikely(tick_is_due(t)))
 		net_tick(t);

@@ -94,19 +94,25 @@ static void work(struct turn *t)
 uint32_t net_rx(struct turn *t)
 {
 	uint32_t n_vis = min_u32(t->map->n_vis, N_VIS);
-	uint32_t sum = 0, n;
+	uint32_t sum = 0;
+	bool more;
 
 	if (unlikely(net_is_condemned(t)))	/* N4 */
 		return 0;
 	do {
-		n = 0;
+		more = false;
 		for (uint32_t vi = 0; vi < n_vis; vi++) {
+			uint32_t n;
+
 			vif_reap(t, vi);
-			n += burst(t, vi, min_u32(t->budget, RX_BURST));	/* N2 */
+			n = burst(t, vi, min_u32(t->budget, RX_BURST));	/* N2 */
 			vif_refill(t, vi);
+			/* A burst that was not full saw the ring's end: whoever comes next
+			 * looks again, and one packet costs one look. */
+			more |= n == RX_BURST;
+			sum += n;
 		}
 		work(t);
-		sum += n;
-	} while (n && t->budget);
+	} while (more && t->budget);
 	return sum;
 }

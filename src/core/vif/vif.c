@@ -26,6 +26,8 @@
 #include "core/stack/frames.h"
 
 #define REAP_EVERY	64u	/* a power of two: descriptors between looks at the comp ring */
+#define FILL_MARGIN	8u	/* a fill ring is this many times deeper than the largest visit's use */
+#define FILL_SHRINK_NS	(100 * NS_PER_MS)
 #define REFILL_BATCH	32u	/* frames missing before it is worth restocking */
 #define LOW_STOCK	64u	/* frames on a fill ring below which receiving comes first */
 
@@ -132,6 +134,15 @@ static pkt_h run_take(struct turn *t, uint32_t vi, uint32_t cons, uint32_t n)
 		uint32_t slot = posted_slot(t, d.addr);
 		struct pkt *p = pkt_slot(t, slot);
 
+		/* The device wrote these lines from another core: headers and a small payload
+		 * are fetched at once instead of one after the other. */
+		if (i == 0) {
+			const uint8_t *data = t->map->umem + ((size_t)slot << FRAME_SHIFT) + off;
+
+			__builtin_prefetch(data);
+			__builtin_prefetch(data + 64);
+			__builtin_prefetch(data + 128);
+		}
 		if (unlikely(!slot)) {
 			ev(t, EV_RX_BAD_DESC, 0, (uint32_t)(d.addr >> FRAME_SHIFT), d.len);
 			bad = true;
@@ -196,23 +207,59 @@ pkt_h vif_poll(struct turn *t, uint32_t vi)
 	return (pkt_h){ 0 };
 }
 
+/*
+ * How deep the fill ring should be. Frames go round it first in, first out, so a deep ring
+ * means that each packet is written to, and read from, memory that left the cache long ago
+ * (measured: 6.0 us a round trip with 1,024 frames, 5.1 with 128). So it is shallow until a
+ * visit finds that many were used since the last one, and shallow again when that is over.
+ */
+static uint32_t fill_target(struct turn *t, uint32_t vi, uint32_t posted)
+{
+	struct segment *seg = t->map->seg;
+	uint32_t target = max_u32(seg->fill_target[vi], RX_POSTED_MIN);
+	uint32_t need = posted < target ? (target - posted) * FILL_MARGIN : 0;
+
+	if (unlikely(need > target))
+		target = min_u32(max_u32(need, 2 * target), RX_POSTED);
+	else if (likely(need > target / 2 || target == RX_POSTED_MIN))
+		return target;
+	else if (t->now - seg->fill_grown_at[vi] < FILL_SHRINK_NS)
+		return target;
+	else
+		target = max_u32(target / 2, RX_POSTED_MIN);
+	seg->fill_target[vi] = target;
+	seg->fill_grown_at[vi] = t->now;
+	return target;
+}
+
 /* How many frames the fill ring should get: up to its target, but a quarter of the pool is
  * the senders'. When next to nothing is posted, all but the last 64th is the receiver's: less
  * than what senders leave (a sixteenth, tcp/close.c), for it is acknowledgements that give
  * senders' frames back, and two stacks that can only send would wait for each other. */
-static uint32_t refill_want(const struct turn *t, uint32_t vi, uint32_t space)
+static uint32_t refill_want(struct turn *t, uint32_t vi)
 {
 	const struct segment *seg = t->map->seg;
 	uint32_t n_pkts = t->map->pkt_mask + 1;
-	uint32_t target = min_u32(RX_POSTED, n_pkts / 2 / max_u32(t->map->n_vis, 1));
 	uint32_t posted = seg->n_posted[vi];
+	uint32_t target = min_u32(fill_target(t, vi, posted),
+				  n_pkts / 2 / max_u32(t->map->n_vis, 1));
 	uint32_t keep = posted < min_u32(LOW_STOCK, target / 2) ? n_pkts / 64 : n_pkts / 4;
 
 	if (posted + REFILL_BATCH > target && posted + target / 8 > target)
 		return 0;
 	if (seg->n_free_pkt <= keep)
 		return 0;
-	return min_u32(min_u32(target - posted, seg->n_free_pkt - keep), space);
+	return min_u32(target - posted, seg->n_free_pkt - keep);
+}
+
+bool vif_starves(const struct turn *t)
+{
+	const struct segment *seg = t->map->seg;
+
+	for (uint32_t vi = 0; vi < min_u32(t->map->n_vis, N_VIS); vi++)
+		if (seg->n_posted[vi] < max_u32(seg->fill_target[vi], RX_POSTED_MIN) / 4)
+			return true;
+	return false;
 }
 
 void vif_refill(struct turn *t, uint32_t vi)
@@ -223,7 +270,11 @@ void vif_refill(struct turn *t, uint32_t vi)
 
 	if (!is_present(t->map, vi))
 		return;
-	want = refill_want(t, vi, ring_space(t, fill, &prod));
+	/* Our own books first: the ring's consumer index is the device's line, a miss each time. */
+	want = refill_want(t, vi);
+	if (likely(!want))
+		return;
+	want = min_u32(want, ring_space(t, fill, &prod));
 	for (n = 0; n < want; n++) {
 		pkt_h h = pkt_get(t);
 

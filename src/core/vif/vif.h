@@ -12,6 +12,9 @@ bool vif_rx_pending(const struct stack_map *map);
 must_check pkt_h vif_poll(struct turn *t, uint32_t vi);
 /* Keeps the fill ring stocked. Called by net_rx(). */
 void vif_refill(struct turn *t, uint32_t vi);
+/* True if a fill ring holds less than a quarter of what it should: who has freed frames
+ * (a read) refills now, for the device cannot deliver, and nobody else may come. */
+bool vif_starves(const struct turn *t);
 /* Takes back frames that have left: at_device falls, PKT_F_DEFER_PUT frames are freed. */
 void vif_reap(struct turn *t, uint32_t vi);
 /*
