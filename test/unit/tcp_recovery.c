@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Losses: what is sent again and when, with SACK (RFC 6675) and without (RFC 6582). */
+/* Losses: what is sent again and when, with SACK and without (RFC 6582). Time: tcp_rack.c. */
 #include "test/unit/tcp_play.h"
 
 #define M 1448u
@@ -10,6 +10,8 @@ static void open_with(uint32_t segs)
 	pl.o.sndbuf_locked = 1;
 	establish();
 	after_ms(20);
+	tcp_rtt_init(&tcb_of(pl.sk)->rtt);	/* a path of 20 ms: no probe before 40 */
+	tcp_rtt_sample(&tcb_of(pl.sk)->rtt, 20000);
 	assert_int_equal(send_n(segs * M, 0), segs * M);
 	for (uint32_t i = 0; i < segs; i++)
 		expect(i + 1 < segs ? TCP_F_ACK : TCP_F_ACK | TCP_F_PSH, A(1 + i * M), S(1), M);

@@ -36,7 +36,7 @@ uint32_t tcp_window_pick(struct turn *t, struct sk *sk)
 	struct tcb *b = tcb_of(sk);
 	uint32_t full = min_u32(sk->rcvbuf / 2, b->window_clamp);
 	uint32_t left = tcp_window_left(b);
-	uint32_t unit = 1u << b->rcv_wscale;
+	uint32_t unit = 1u << (b->rcv_wscale & 15);
 	uint32_t room = full > sk->rxq_bytes ? full - sk->rxq_bytes : 0;
 
 	if (room < (full >> 4))	/* A2; a sixteenth of a large buffer may be more than memory gives */
@@ -44,7 +44,7 @@ uint32_t tcp_window_pick(struct turn *t, struct sk *sk)
 	room = min_u32(room, memory_room(t, b));
 	if (room < min_u32(b->rcv_mss, full))
 		room = 0;
-	room = min_u32(room, 65535u << b->rcv_wscale) & ~(unit - 1);
+	room = min_u32(room, 65535u << (b->rcv_wscale & 15)) & ~(unit - 1);
 	if (room < left)	/* A1 */
 		room = (left + unit - 1) & ~(unit - 1);
 	return room;

@@ -48,15 +48,10 @@ static void measure(struct turn *t, struct tcb *b, const struct pkt *p, struct t
 	if (p->mark & MARK_SACKED)	/* measured when it was SACKed */
 		return;
 	us = (int64_t)((t->now - p->at) / NS_PER_US);
-	if (p->mark & MARK_EVER) {
+	tcp_rack_delivered(t, b, p, a);
+	if (p->mark & MARK_EVER)
 		a->retrans_acked = true;
-		/* RFC 8985 6.2 (1): an answer sooner than ever is to the first copy. */
-		if (us >= (int64_t)b->rtt.min_us)
-			b->newest_at = max_u64(b->newest_at, p->at);
-		return;
-	}
-	b->newest_at = max_u64(b->newest_at, p->at);
-	if (a->rtt_us < 0)
+	else if (a->rtt_us < 0)
 		a->rtt_us = us;
 }
 

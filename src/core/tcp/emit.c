@@ -70,7 +70,7 @@ static void fill(struct turn *t, struct sk *sk, struct tcp_hdr *h, uint32_t *ret
 	h->sport = sk->lport;
 	h->dport = sk->rport;
 	h->ack = b->rcv_nxt;
-	h->wnd = (uint16_t)min_u32(wnd >> b->rcv_wscale, UINT16_MAX);
+	h->wnd = (uint16_t)min_u32(wnd >> (b->rcv_wscale & 15), UINT16_MAX);
 	h->urg = 0;
 	h->has_mss = h->has_ws = h->sack_permitted = false;
 	h->n_sack = 0;
@@ -79,7 +79,7 @@ static void fill(struct turn *t, struct sk *sk, struct tcp_hdr *h, uint32_t *ret
 		h->ts_val = tcp_ts_now(t, b);
 		h->ts_ecr = b->ts_recent;
 	}
-	*ret_wnd = (uint32_t)h->wnd << b->rcv_wscale;
+	*ret_wnd = (uint32_t)h->wnd << (b->rcv_wscale & 15);
 }
 
 /* A segment with an acknowledgement has left. */

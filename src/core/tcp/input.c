@@ -321,8 +321,11 @@ static void ack_new(struct turn *t, struct sk *sk, struct tcp_seg *s)
 {
 	struct tcb *b = tcb_of(sk);
 	struct tcp_acked a = { .prior_una = b->snd_una, .rtt_us = -1,
-			       .in_flight = tcp_in_flight(b) };
+			       .in_flight = tcp_in_flight(b), .had = b->snd_una + b->sacked_out,
+			       .has_ecr = s->h.has_ts && s->h.ts_ecr != 0, .ecr = s->h.ts_ecr };
 	bool out = b->snd_nxt != b->snd_una;
+	if (a->acked || a->sacked)
+		tcp_tlp_on_progress(t, sk);
 
 	a.wnd_changed = take_window(b, s);
 	/* RFC 5681 2: a duplicate ACK. */

@@ -30,12 +30,14 @@ void tcb_init(struct turn *t, struct sk *sk, const struct tcp_opts *o)
 	struct tcb *b = tcb_of(sk);
 
 	b->flags = TCB_F_TS | TCB_F_SACK | TCB_F_WSCALE | (ip_is4(&sk->raddr) ? TCB_F_V4 : 0);
-	b->rtx_at = b->delack_at = b->keep_at = b->misc_at = NEVER_NS;
+	b->rtx_at = b->delack_at = b->keep_at = b->misc_at = b->early_at = NEVER_NS;
 	b->iss = tcp_new_isn(t, sk);
 	b->snd_una = b->iss;
 	b->snd_nxt = b->write_seq = b->iss + 1;
 	b->snd_sml = b->snd_up = b->iss;
 	b->recovery_point = b->iss;
+	b->rack_fack = b->rack_end = b->iss;
+	b->reo_mult = 1;
 	b->undo_retrans = -1;
 	b->dupthresh = 3;
 	/* RFC 7323 7: an offset per tuple, so that uptime does not show. */

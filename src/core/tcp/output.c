@@ -168,6 +168,7 @@ int tcp_retransmit(struct turn *t, struct sk *sk, struct pkt *p)
 	p->mark = (uint8_t)((p->mark & ~MARK_LOST) | MARK_RETRANS | MARK_EVER);
 	b->total_retrans++;
 	b->bytes_retrans += p->tot;
+	b->prr_out += p->tot;
 	if (b->undo_retrans >= 0)
 		b->undo_retrans++;
 	if (!(b->flags & TCB_F_RTO_TS)) {
@@ -190,8 +191,10 @@ static void send_lost(struct turn *t, struct sk *sk)
 		slot = p->next;
 		if (!(p->mark & MARK_LOST))
 			continue;
-		/* RFC 6675 5 (4.3): the first goes at once, whatever is still in flight. */
+		/* RFC 6675 5 (4.3), RFC 6298 5.4: the first goes at once, whatever is still in
+		 * flight. */
 		if (flight != 0 && b->retrans_out != 0 &&
+		    !(b->ca_state == TCP_CA_LOSS && p->seq == b->snd_una) &&
 		    flight + min_u32(p->tot, b->mss) > b->cc.cwnd)
 			return;
 		/* RFC 9293 3.8.6: above a window that has shrunk, only the first may go. */
@@ -257,9 +260,26 @@ static int send_new(struct turn *t, struct sk *sk, struct pkt *p)
 		return rc;
 	b->snd_nxt = p->end_seq;
 	b->tx_next = p->next;
+	b->prr_out += p->tot;
 	if (p->tot < b->mss)
 		b->snd_sml = p->end_seq;
 	return 0;
+}
+
+int tcp_send_next(struct turn *t, struct sk *sk)
+{
+	struct tcb *b = tcb_of(sk);
+	struct pkt *p = b->tx_next ? pkt_slot(t, b->tx_next) : NULL;
+	int rc;
+
+	if (!p || after(p->seq + min_u32(p->end_seq - p->seq, b->mss), b->snd_una + b->snd_wnd))
+		return -EAGAIN;
+	if (p->tot > b->mss) {
+		rc = tcp_split(t, sk, p, b->mss);
+		if (rc != 0)
+			return rc;
+	}
+	return send_new(t, sk, p);
 }
 
 /* O2. */
@@ -300,7 +320,7 @@ static void restart_after_idle(struct turn *t, struct tcb *b)
 void tcp_output(struct turn *t, struct sk *sk)
 {
 	struct tcb *b = tcb_of(sk);
-	uint32_t left = t->map->pkt_mask + 1;
+	uint32_t left = t->map->pkt_mask + 1, had = b->snd_nxt + b->total_retrans;
 	enum go go = GO_SEND;
 
 	if (!tcp_is_sync(sk->state))
@@ -327,7 +347,11 @@ void tcp_output(struct turn *t, struct sk *sk)
 		if (b->tx_next == 0)
 			b->flags &= ~TCB_F_PUSH;
 	}
+	if (b->ca_state < TCP_CA_RECOVERY)
+		b->prr_delivered = 0;
 	keep_timer(t, sk);
+	if (b->snd_nxt + b->total_retrans != had)
+		tcp_tlp_arm(t, sk);
 }
 
 /* Linux's tcp_write_wakeup(): what fits of the first segment if anything does, else an old

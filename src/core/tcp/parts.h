@@ -135,6 +135,9 @@ uint32_t tcp_out_bytes(const struct tcb *b);
 must_check int tcp_split(struct turn *t, struct sk *sk, struct pkt *p, uint32_t n);
 /* Queues the FIN if it is owed. False: no frame; tried again later. */
 bool tcp_queue_fin(struct turn *t, struct sk *sk);
+/* Sends the first unsent segment whatever cwnd and Nagle say. -EAGAIN: there is none, or the
+ * peer's window has no room for it; tcp_emit_data()'s errors. */
+must_check int tcp_send_next(struct turn *t, struct sk *sk);
 must_check int tcp_retransmit(struct turn *t, struct sk *sk, struct pkt *p);
 void tcp_probe(struct turn *t, struct sk *sk);	/* window probe (RFC 9293 3.8.6.1) */
 uint32_t tcp_mss_goal(const struct tcb *b);	/* mss bounded by half the largest window */
@@ -151,6 +154,9 @@ struct tcp_acked {
 	bool	 dsack;
 	bool	 wnd_changed;
 	bool	 retrans_acked;	/* something sent twice was acknowledged */
+	bool	 has_ecr;
+	uint32_t ecr;		/* the timestamp echoed */
+	uint32_t had;		/* snd_una and sacked_out before, for what is delivered now */
 };
 /* Frees segments below s->h.ack and advances snd_una. */
 void tcp_acked(struct turn *t, struct sk *sk, uint32_t ack, struct tcp_acked *a);
@@ -164,14 +170,36 @@ uint64_t tcp_rtt_rto_ns(const struct tcp_rtt *r, uint32_t backoff);
 /* ---- sack.c --------------------------------------------------------------------------------------------- */
 
 void tcp_sack_input(struct turn *t, struct sk *sk, const struct tcp_seg *s, struct tcp_acked *a);
-void tcp_sack_mark_lost(struct turn *t, struct sk *sk);
 void tcp_mark_lost(struct tcb *b, struct pkt *p);
 void tcp_unmark(struct tcb *b, struct pkt *p);	/* takes p out of all sums */
+
+/* ---- rack.c: loss by time (RFC 8985 6) ------------------------------------------------------------------------ */
+
+void tcp_rack_delivered(struct turn *t, struct tcb *b, const struct pkt *p,
+			const struct tcp_acked *a);
+void tcp_rack_on_dsack(struct tcb *b);
+void tcp_rack_on_recovered(struct tcb *b);
+/* Marks what is lost; arms the early deadline for what may soon be. */
+void tcp_rack_mark_lost(struct turn *t, struct sk *sk);
+bool tcp_rack_is_overdue(const struct turn *t, const struct tcb *b, const struct pkt *p);
+
+/* ---- prr.c: how fast a recovery sends (RFC 6937) ------------------------------------------------------------------ */
+
+void tcp_prr_begin(struct tcb *b);
+void tcp_prr(struct tcb *b, uint32_t delivered, bool safe);
+
+/* ---- tlp.c: tail loss probes (RFC 8985 7) ------------------------------------------------------------------------ */
+
+void tcp_tlp_arm(struct turn *t, struct sk *sk);	/* something was sent */
+void tcp_tlp_on_progress(struct turn *t, struct sk *sk);	/* something has arrived */
+void tcp_tlp_fire(struct turn *t, struct sk *sk);
+bool tcp_tlp_on_ack(struct tcb *b, const struct tcp_seg *s, const struct tcp_acked *a);
 
 /* ---- recover.c --------------------------------------------------------------------------------------------- */
 
 void tcp_recover_on_ack(struct turn *t, struct sk *sk, const struct tcp_seg *s, struct tcp_acked *a);
 void tcp_recover_on_rto(struct turn *t, struct sk *sk);
+void tcp_recover_on_reorder(struct turn *t, struct sk *sk);	/* the reordering window is over */
 /* The path's MTU shrank: what no longer fits is lost, but not by congestion. */
 void tcp_recover_on_mtu(struct turn *t, struct sk *sk);
 
@@ -188,6 +216,7 @@ void tcp_rx_purge(struct turn *t, struct sk *sk);
 
 void tcp_tmr_sync(struct turn *t, struct sk *sk);	/* after any deadline has changed */
 void tcp_tmr_rearm(struct turn *t, struct sk *sk, enum tcp_rtx kind);	/* restart rtx_at */
+void tcp_tmr_early(struct turn *t, struct sk *sk, enum tcp_early kind, uint64_t at);
 void tcp_tmr_stop_all(struct turn *t, struct sk *sk);
 void tcp_tmr_keepalive(struct turn *t, struct sk *sk);
 void tcp_tmr_misc(struct turn *t, struct sk *sk, uint64_t at);

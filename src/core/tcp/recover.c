@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Loss recovery: when cwnd is cut, what is marked lost, and when it was all a mistake
- * (RFC 6675 with SACK, RFC 6582 without, RFC 6298 5 after a time-out, RFC 3708 and RFC 3522
- * to undo).
+ * (RFC 8985 with SACK, RFC 6582 without, RFC 6298 5 after a time-out, RFC 3708 and RFC 3522
+ * to undo). While it lasts, cwnd follows what is delivered (RFC 6937), so that neither the cut
+ * nor a burst of losses silences the sender or makes it send bursts.
  *
  *	OPEN --dup or SACK--> DISORDER --something is lost--> RECOVERY --all acked--> OPEN
  *	any --time-out--> LOSS --all acked that was sent before it--> OPEN
@@ -24,10 +25,13 @@ static void cut(struct tcb *b)
 		b->prior_cwnd = b->cc.cwnd;
 		b->prior_ssthresh = b->cc.ssthresh;
 	}
+	if (b->ca_state == TCP_CA_RECOVERY)	/* what tcp_prr() left says little */
+		b->cc.cwnd = max_u32(b->cc.cwnd, b->cc.ssthresh);
 	b->cc.ssthresh = tcp_cc_ops(&b->cc)->on_loss(&b->cc);
 	b->undo_marker = b->snd_una;
 	b->undo_retrans = 0;
-	b->flags &= ~TCB_F_RTO_TS;
+	b->flags &= ~(TCB_F_RTO_TS | TCB_F_RTO_CUT);
+	b->early_flags &= (uint8_t)~(EARLY_PROBED | EARLY_PROBE_AGAIN);
 	b->recovery_point = b->snd_nxt;
 }
 
@@ -52,11 +56,22 @@ static void unmark_all(struct turn *t, struct tcb *b)
 	}
 }
 
+/* Nothing is out of order: nothing can be late. */
+static void stop_reorder(struct turn *t, struct sk *sk)
+{
+	struct tcb *b = tcb_of(sk);
+
+	if (b->ca_state == TCP_CA_OPEN && b->early_kind == TCP_EARLY_REO)
+		tcp_tmr_early(t, sk, TCP_EARLY_NONE, NEVER_NS);
+}
+
 static void leave(struct turn *t, struct sk *sk)
 {
 	struct tcb *b = tcb_of(sk);
 
 	b->ca_state = b->n_sacked ? TCP_CA_DISORDER : TCP_CA_OPEN;
+	tcp_rack_on_recovered(b);
+	stop_reorder(t, sk);
 	ev(t, EV_TCP_RECOVERED, sk->self, b->snd_una, b->cc.cwnd);
 }
 
@@ -68,9 +83,11 @@ static void undo(struct turn *t, struct sk *sk)
 	unmark_all(t, b);
 	b->cc.cwnd = max_u32(b->cc.cwnd, b->prior_cwnd);
 	b->cc.ssthresh = max_u32(b->cc.ssthresh, b->prior_ssthresh);
-	b->reord_seen++;
-	/* Reordering looked like loss: be slower to believe next time. */
-	b->dupthresh = (uint16_t)min_u32(b->dupthresh + 2, 64);
+	if (!(b->flags & TCB_F_RTO_CUT)) {
+		/* Reordering looked like loss: be slower to believe next time. */
+		b->reord_seen++;
+		b->dupthresh = (uint16_t)min_u32(b->dupthresh + 2, 64);
+	}
 	forget_undo(b);
 	if (b->ca_state >= TCP_CA_RECOVERY)
 		leave(t, sk);
@@ -84,14 +101,30 @@ static bool was_spurious(const struct tcb *b, const struct tcp_seg *s, const str
 	       s->h.ts_ecr != 0 && (b->flags & TCB_F_RTO_TS) && before(s->h.ts_ecr, b->undo_ts);
 }
 
+/* Bytes that have arrived, in order or not, by this acknowledgement. */
+static uint32_t delivered_by(const struct tcb *b, const struct tcp_acked *a)
+{
+	int32_t n = (int32_t)(b->snd_una + b->sacked_out - a->had);
+
+	return n > 0 ? (uint32_t)n : 0;
+}
+
 static void enter_recovery(struct turn *t, struct sk *sk)
 {
 	struct tcb *b = tcb_of(sk);
 
 	cut(b);
 	b->ca_state = TCP_CA_RECOVERY;
-	b->cc.cwnd = b->cc.ssthresh;
+	tcp_prr_begin(b);
 	ev(t, EV_TCP_FAST_RECOVERY, sk->self, b->snd_una, b->cc.cwnd);
+}
+
+/* RFC 8985 7.4.2: a probe has repaired a loss, which costs as much as one that was seen. */
+static void repaired(struct tcb *b)
+{
+	cut(b);
+	forget_undo(b);
+	b->cc.cwnd = min_u32(b->cc.cwnd, max_u32(b->cc.ssthresh, 2u * b->mss));
 }
 
 static void mark_head(struct turn *t, struct tcb *b)
@@ -115,12 +148,13 @@ static void in_open(struct turn *t, struct sk *sk, struct tcp_acked *a)
 
 	if (b->n_sacked == 0) {
 		b->ca_state = TCP_CA_OPEN;
+		stop_reorder(t, sk);
 		return;
 	}
 	b->ca_state = TCP_CA_DISORDER;
 	if (b->flags & TCB_F_SACK) {
 		if (a->sacked || a->acked)
-			tcp_sack_mark_lost(t, sk);
+			tcp_rack_mark_lost(t, sk);
 		if (b->lost_out == 0)
 			return;
 	} else if (b->n_sacked < b->dupthresh || !before(b->recovery_point, b->snd_una)) {
@@ -135,9 +169,10 @@ static void in_open(struct turn *t, struct sk *sk, struct tcp_acked *a)
 static void in_recovery(struct turn *t, struct sk *sk, struct tcp_acked *a)
 {
 	struct tcb *b = tcb_of(sk);
+	uint32_t delivered = delivered_by(b, a), lost = b->lost_out;
 
 	if (!before(b->snd_una, b->recovery_point)) {
-		b->cc.cwnd = min_u32(b->cc.cwnd, max_u32(b->cc.ssthresh, 2u * b->mss));
+		b->cc.cwnd = max_u32(b->cc.ssthresh, 2u * b->mss);
 		if (!(b->flags & TCB_F_SACK)) {
 			b->n_sacked = 0;
 			b->sacked_out = 0;
@@ -146,9 +181,11 @@ static void in_recovery(struct turn *t, struct sk *sk, struct tcp_acked *a)
 		return;
 	}
 	if (b->flags & TCB_F_SACK)
-		tcp_sack_mark_lost(t, sk);
+		tcp_rack_mark_lost(t, sk);
 	else if (a->acked)	/* RFC 6582 3.2 (5): a partial ACK, the next hole is lost too */
 		mark_head(t, b);
+	if (delivered)
+		tcp_prr(b, delivered, a->acked && b->lost_out <= lost);
 }
 
 static void in_loss(struct turn *t, struct sk *sk, struct tcp_acked *a)
@@ -164,7 +201,7 @@ static void in_loss(struct turn *t, struct sk *sk, struct tcp_acked *a)
 		return;
 	}
 	if (b->flags & TCB_F_SACK)
-		tcp_sack_mark_lost(t, sk);
+		tcp_rack_mark_lost(t, sk);
 	else if (a->acked)
 		mark_head(t, b);
 }
@@ -184,13 +221,21 @@ static bool may_grow(const struct tcb *b, const struct tcp_acked *a)
 void tcp_recover_on_ack(struct turn *t, struct sk *sk, const struct tcp_seg *s, struct tcp_acked *a)
 {
 	struct tcb *b = tcb_of(sk);
+	bool probed = b->early_flags & EARLY_PROBED;
 
-	if (likely(b->ca_state == TCP_CA_OPEN && b->n_sacked == 0 && !a->dupack && !a->dsack)) {
+	if (likely(b->ca_state == TCP_CA_OPEN && b->n_sacked == 0 && !a->dupack && !a->dsack &&
+		   !probed)) {
+		b->prr_delivered += a->acked;
 		if (may_grow(b, a))
 			tcp_cc_on_ack(&b->cc, a->acked, t->now, b->rtt.srtt_us8 >> 3);
 		return;
 	}
 	count_dupack(b, a);
+	/* A DSACK that answers a probe tells of no reordering. */
+	if (a->dsack && !(probed && s->h.sack[0][1] == b->tlp_end))
+		tcp_rack_on_dsack(b);
+	if (probed && tcp_tlp_on_ack(b, s, a) && b->ca_state < TCP_CA_RECOVERY)
+		repaired(b);
 	if (b->undo_marker != 0 &&
 	    (was_spurious(b, s, a) || (a->dsack && b->undo_retrans == 0)))
 		undo(t, sk);
@@ -202,6 +247,7 @@ void tcp_recover_on_ack(struct turn *t, struct sk *sk, const struct tcp_seg *s, 
 		in_loss(t, sk, a);
 		break;
 	default:
+		b->prr_delivered += delivered_by(b, a);
 		in_open(t, sk, a);
 		break;
 	}
@@ -209,8 +255,23 @@ void tcp_recover_on_ack(struct turn *t, struct sk *sk, const struct tcp_seg *s, 
 		tcp_cc_on_ack(&b->cc, a->acked, t->now, b->rtt.srtt_us8 >> 3);
 }
 
-/* RFC 6298 5.4-5.6, RFC 5681 3.1 (4): everything not SACKed is presumed lost, and cwnd is one
- * segment. */
+/* RFC 8985 6.3: what should have arrived by now is lost. */
+void tcp_recover_on_reorder(struct turn *t, struct sk *sk)
+{
+	struct tcb *b = tcb_of(sk);
+
+	if (!tcp_is_sync(sk->state) || b->ca_state == TCP_CA_OPEN)
+		return;
+	ev(t, EV_TCP_REORDER_END, sk->self, b->snd_una, b->lost_out);
+	tcp_rack_mark_lost(t, sk);
+	if (b->lost_out != 0 && b->ca_state < TCP_CA_RECOVERY)
+		enter_recovery(t, sk);
+	tcp_output(t, sk);
+}
+
+/* RFC 6298 5.4-5.6, RFC 5681 3.1 (4): what has not arrived is presumed lost, and cwnd is one
+ * segment. With SACK that is the first segment and what is overdue (RFC 8985 6.4): what was
+ * sent a moment ago may well arrive. */
 void tcp_recover_on_rto(struct turn *t, struct sk *sk)
 {
 	struct tcb *b = tcb_of(sk);
@@ -219,7 +280,10 @@ void tcp_recover_on_rto(struct turn *t, struct sk *sk)
 	if (b->ca_state != TCP_CA_LOSS || !before(b->snd_una, b->recovery_point))
 		cut(b);
 	b->ca_state = TCP_CA_LOSS;
+	b->flags |= TCB_F_RTO_CUT;
 	b->cc.cwnd = b->mss;
+	b->early_flags &= (uint8_t)~(EARLY_PROBED | EARLY_PROBE_AGAIN);
+	tcp_tmr_early(t, sk, TCP_EARLY_NONE, NEVER_NS);
 	if (!(b->flags & TCB_F_SACK)) {
 		b->n_sacked = 0;
 		b->sacked_out = 0;
@@ -234,7 +298,9 @@ void tcp_recover_on_rto(struct turn *t, struct sk *sk)
 			tcp_unmark(b, p);
 			p->mark = ever;
 		}
-		tcp_mark_lost(b, p);
+		if (slot == b->txq.head || !(b->flags & TCB_F_SACK) ||
+		    tcp_rack_is_overdue(t, b, p))
+			tcp_mark_lost(b, p);
 		slot = p->next;
 	}
 }

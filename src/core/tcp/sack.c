@@ -2,10 +2,7 @@
 /*
  * The scoreboard (RFC 2018, RFC 2883, RFC 6675): the marks on txq's segments and their sums.
  *
- * A segment is lost when dupthresh SACKed segments, or as many segments' worth of bytes, lie
- * above it (RFC 6675 IsLost). A segment sent again is lost again when something sent
- * noticeably later has arrived (RFC 8985's rule, without its timer): RFC 6675 alone would wait
- * for the time-out.
+ * What is lost is rack.c's to say.
  *
  * Invariants: B3 of tcb.h. Cost: one walk over what is in flight per ACK that carries SACK.
  */
@@ -54,12 +51,9 @@ static void mark_sacked(struct turn *t, struct tcb *b, struct pkt *p, struct tcp
 	b->n_sacked++;
 	b->delivered++;
 	a->sacked += len;
-	if (!(p->mark & MARK_EVER)) {
-		b->newest_at = max_u64(b->newest_at, p->at);
-		a->rtt_us = a->rtt_us < 0 ? us : a->rtt_us;
-	} else if (us >= (int64_t)b->rtt.min_us) {
-		b->newest_at = max_u64(b->newest_at, p->at);
-	}
+	tcp_rack_delivered(t, b, p, a);
+	if (!(p->mark & MARK_EVER) && a->rtt_us < 0)
+		a->rtt_us = us;
 }
 
 /* RFC 2883 4: the first block reports a duplicate when it lies below the acknowledgement, or
@@ -136,44 +130,5 @@ void tcp_sack_input(struct turn *t, struct sk *sk, const struct tcp_seg *s, stru
 				break;
 			}
 		}
-	}
-}
-
-/* Sent at least this long before what has arrived, and not arrived: not just reordered. */
-static uint64_t reorder_ns(const struct tcb *b)
-{
-	uint64_t us = b->rtt.min_us == UINT32_MAX ? 1000 : b->rtt.min_us / 4;
-
-	return us * NS_PER_US;
-}
-
-void tcp_sack_mark_lost(struct turn *t, struct sk *sk)
-{
-	struct tcb *b = tcb_of(sk);
-	uint32_t slot = b->txq.head, left = t->map->pkt_mask + 1;
-	uint32_t above = b->n_sacked, bytes_above = b->sacked_out;
-	uint64_t late = b->newest_at > reorder_ns(b) ? b->newest_at - reorder_ns(b) : 0;
-	bool recovering = b->ca_state >= TCP_CA_RECOVERY;
-
-	for (; slot != 0 && slot != b->tx_next && left; left--) {
-		struct pkt *p = pkt_slot(t, slot);
-
-		slot = p->next;
-		if (p->mark & MARK_SACKED) {
-			above--;
-			bytes_above -= p->end_seq - p->seq;
-			continue;
-		}
-		if (above == 0 && !recovering)
-			return;
-		if (p->mark & MARK_LOST)
-			continue;
-		/* RFC 6675 4, IsLost(): both measures, for segments sent once. */
-		if (!(p->mark & MARK_RETRANS) &&
-		    (above >= b->dupthresh ||
-		     (above && bytes_above > (uint32_t)(b->dupthresh - 1) * b->mss)))
-			tcp_mark_lost(b, p);
-		else if (recovering && p->at < late)
-			tcp_mark_lost(b, p);
 	}
 }

@@ -171,7 +171,8 @@ static bool check_rx(struct turn *t, const struct sk *sk, const struct tcb *b)
 
 static uint64_t earliest(const struct tcb *b)
 {
-	return min_u64(min_u64(b->rtx_at, b->delack_at), min_u64(b->keep_at, b->misc_at));
+	return min_u64(min_u64(min_u64(b->rtx_at, b->delack_at), min_u64(b->keep_at, b->misc_at)),
+		       b->early_at);
 }
 
 /* B7, B8 and B10. */
@@ -182,6 +183,8 @@ static bool check_timers(const struct sk *sk, const struct tcb *b)
 	if (sk->state == TCP_S_CLOSED)
 		return earliest(b) == NEVER_NS && b->txq.n == 0;
 	if (tcp_is_sync(sk->state) && b->snd_nxt != b->snd_una && b->rtx_at == NEVER_NS)
+		return false;
+	if ((b->early_kind == TCP_EARLY_NONE) != (b->early_at == NEVER_NS))
 		return false;
 	return (b->rtx_kind == TCP_RTX_NONE) == (b->rtx_at == NEVER_NS);
 }

@@ -86,6 +86,7 @@
 #define TCB_F_DEAD	(1u << 24)	/* ended by reset or timeout: both directions are shut */
 #define TCB_F_CWND_FULL	(1u << 25)	/* the last output was stopped by cwnd: cwnd may grow */
 #define TCB_F_RTO_TS	(1u << 26)	/* undo_ts is the timestamp of the first retransmission */
+#define TCB_F_RTO_CUT	(1u << 27)	/* cwnd was last cut by a time-out */
 
 /* tcb.ack_flags: what is owed to the peer (output.c decides, ack.c keeps) */
 #define ACK_SCHED	(1u << 0)	/* something is to be acknowledged */
@@ -104,6 +105,14 @@ enum tcp_ca { TCP_CA_OPEN = 0, TCP_CA_DISORDER = 1, TCP_CA_RECOVERY = 3, TCP_CA_
 
 /* tcb.rtx_kind: what rtx_at stands for */
 enum tcp_rtx { TCP_RTX_NONE = 0, TCP_RTX_RTO, TCP_RTX_PERSIST, TCP_RTX_SYN, TCP_RTX_SYNACK };
+
+/* tcb.early_kind: what early_at stands for */
+enum tcp_early { TCP_EARLY_NONE = 0, TCP_EARLY_REO, TCP_EARLY_TLP };
+
+/* tcb.early_flags; writers: rack.c, tlp.c */
+#define EARLY_PROBED		(1u << 0)	/* a tail loss probe is out, up to tlp_end */
+#define EARLY_PROBE_AGAIN	(1u << 1)	/* it repeated a segment */
+#define EARLY_DSACK_ROUND	(1u << 2)	/* dsack_round is valid */
 
 /* tcb.urg_state */
 enum tcp_urg { TCP_URG_NONE = 0, TCP_URG_NOTYET, TCP_URG_VALID, TCP_URG_READ };
@@ -168,6 +177,7 @@ struct tcb {
 	uint64_t delack_at;
 	uint64_t keep_at;
 	uint64_t misc_at;	/* TIME_WAIT, FIN_WAIT_2 and orphans */
+	uint64_t early_at;	/* reordering window's end or tail loss probe: see early_kind */
 
 	struct tcp_cc cc;
 	struct tcp_rtt rtt;	/* writer: rtt.c */
@@ -183,7 +193,7 @@ struct tcb {
 	uint16_t pmtu;		/* learned by ICMP (RFC 1191, RFC 8201), 0: the path's */
 	uint16_t dupthresh;	/* duplicate ACKs that mean loss */
 
-	/* Loss recovery; writers: sack.c, recover.c */
+	/* Loss recovery; writers: sack.c, recover.c, rack.c, tlp.c */
 	uint32_t sacked_out, lost_out, retrans_out;	/* bytes of txq so marked */
 	uint32_t n_sacked;	/* segments SACKED, or duplicate ACKs without SACK */
 	uint32_t recovery_point;	/* snd_nxt when recovery began (RFC 6675) */
@@ -192,6 +202,18 @@ struct tcb {
 	uint32_t prior_cwnd, prior_ssthresh;
 	uint32_t undo_ts;	/* timestamp of the first retransmission (RFC 3522) */
 	uint64_t newest_at;	/* ns: send time of the latest-sent segment known delivered */
+	uint32_t rack_end;	/* its end */
+	uint32_t rack_rtt_us;	/* round trip of the latest delivery (RFC 8985 6.2) */
+	uint32_t rack_fack;	/* highest end known delivered */
+	uint32_t dsack_round;	/* snd_nxt when a DSACK last widened the reordering window */
+	uint32_t tlp_end;	/* snd_nxt when the tail loss probe was sent */
+	uint32_t prr_delivered;	/* bytes since recovery began (RFC 6937); before: since output */
+	uint32_t prr_out;	/* bytes sent since recovery began */
+	uint32_t prr_flight;	/* bytes in flight when it began */
+	uint8_t	 early_kind;	/* enum tcp_early; writer: timer.c */
+	uint8_t	 early_flags;	/* EARLY_* */
+	uint8_t	 reo_mult;	/* reordering window, quarters of the least RTT */
+	uint8_t	 reo_persist;	/* recoveries until reo_mult is 1 again */
 	uint64_t retrans_at;	/* ns: first timeout of the present series, 0 none */
 
 	/* Receive; writer: reasm.c, ack.c */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Events in, one deadline out. Four deadlines are kept in the control block; the socket's one
+ * Events in, one deadline out. Five deadlines are kept in the control block; the socket's one
  * place on the wheel stands for the earliest of them and is moved only when that must become
  * earlier: pushing a time-out on costs a store, and the wheel's wake-up, when it comes too
  * early, only looks and arms again.
@@ -9,6 +9,7 @@
  *	delack_at	delayed acknowledgement
  *	keep_at		keepalive (RFC 9293 3.8.4)
  *	misc_at		TIME_WAIT, and orphans in FIN_WAIT_2
+ *	early_at	before rtx_at: reordering (RFC 8985 6.3), tail loss probe (RFC 8985 7)
  *
  * The only file that writes them (ack.c clears and sets delack_at).
  */
@@ -17,7 +18,8 @@
 void tcp_tmr_sync(struct turn *t, struct sk *sk)
 {
 	const struct tcb *b = tcb_of(sk);
-	uint64_t at = min_u64(min_u64(b->rtx_at, b->delack_at), min_u64(b->keep_at, b->misc_at));
+	uint64_t at = min_u64(min_u64(min_u64(b->rtx_at, b->delack_at),
+				      min_u64(b->keep_at, b->misc_at)), b->early_at);
 
 	if (at < sk->tmr_at)
 		tmr_arm(t, sk, at);
@@ -35,7 +37,8 @@ void tcp_tmr_rearm(struct turn *t, struct sk *sk, enum tcp_rtx kind)
 	b->rtx_kind = (uint8_t)kind;
 	switch (kind) {
 	case TCP_RTX_NONE:
-		b->rtx_at = NEVER_NS;
+		b->rtx_at = b->early_at = NEVER_NS;
+		b->early_kind = TCP_EARLY_NONE;
 		return;
 	case TCP_RTX_SYN:
 	case TCP_RTX_SYNACK:
@@ -45,6 +48,15 @@ void tcp_tmr_rearm(struct turn *t, struct sk *sk, enum tcp_rtx kind)
 		b->rtx_at = t->now + tcp_rtt_rto_ns(&b->rtt, b->n_rtx);
 		break;
 	}
+	tcp_tmr_sync(t, sk);
+}
+
+void tcp_tmr_early(struct turn *t, struct sk *sk, enum tcp_early kind, uint64_t at)
+{
+	struct tcb *b = tcb_of(sk);
+
+	b->early_kind = (uint8_t)kind;
+	b->early_at = at;
 	tcp_tmr_sync(t, sk);
 }
 
@@ -58,8 +70,9 @@ void tcp_tmr_stop_all(struct turn *t, struct sk *sk)
 {
 	struct tcb *b = tcb_of(sk);
 
-	b->rtx_at = b->delack_at = b->keep_at = b->misc_at = NEVER_NS;
+	b->rtx_at = b->delack_at = b->keep_at = b->misc_at = b->early_at = NEVER_NS;
 	b->rtx_kind = TCP_RTX_NONE;
+	b->early_kind = TCP_EARLY_NONE;
 	tmr_arm(t, sk, NEVER_NS);
 }
 
@@ -209,6 +222,19 @@ static bool fire_rtx(struct turn *t, struct sk *sk)
 	}
 }
 
+static void fire_early(struct turn *t, struct sk *sk)
+{
+	struct tcb *b = tcb_of(sk);
+	uint8_t kind = b->early_kind;
+
+	b->early_at = NEVER_NS;
+	b->early_kind = TCP_EARLY_NONE;
+	if (kind == TCP_EARLY_REO)
+		tcp_recover_on_reorder(t, sk);
+	else
+		tcp_tlp_fire(t, sk);
+}
+
 static void fire_delack(struct turn *t, struct sk *sk)
 {
 	struct tcb *b = tcb_of(sk);
@@ -272,6 +298,8 @@ void tcp_tick(struct turn *t, struct sk *sk)
 	}
 	if (b->rtx_at <= t->now && !fire_rtx(t, sk))
 		return;
+	if (b->early_at <= t->now)
+		fire_early(t, sk);
 	if (b->delack_at <= t->now)
 		fire_delack(t, sk);
 	if (b->keep_at <= t->now && !fire_keepalive(t, sk))
