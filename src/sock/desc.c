@@ -72,8 +72,10 @@ static void keep_flows(const struct ctl_lease *l)
 				note_flow(&p, sk);
 		}
 		sk_leave(&t, false);
+		agent_enter();
 		for (i = 0; i < p.n_flows; i++)
 			(void)!exec_flow_add(&self.x, &p.flows[i]);
+		agent_leave();
 	} while (p.n_flows == FLOWS_AT_ONCE);
 }
 
@@ -83,12 +85,13 @@ static void tell_agent(struct ent e, const struct parting *p)
 
 	if (!p->leased || self.quiet)
 		return;
-	me.in_turn = 0;
 	if (e.kind == FD_LISTEN)
 		keep_flows(&p->lease);
+	agent_enter();
 	for (i = 0; i < p->n_flows; i++)
 		(void)!exec_flow_add(&self.x, &p->flows[i]);
 	(void)exec_lease_del(&self.x, &p->lease);
+	agent_leave();
 }
 
 /* SO_LINGER: the last close waits until all is delivered, or for that long. */

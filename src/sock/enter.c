@@ -51,9 +51,9 @@ int ask_ports(void)
 
 	if (self.quiet || now < self.ports_at || me.in_turn)
 		return -EAGAIN;
-	me.in_turn = 1;
+	agent_enter();
 	err = exec_get_ports(&self.x);
-	me.in_turn = 0;
+	agent_leave();
 	if (err) {
 		self.ports_wait_ns = self.ports_wait_ns ? min_u64(2 * self.ports_wait_ns, PORTS_WAIT_MAX_NS) :
 							  PORTS_WAIT_MIN_NS;

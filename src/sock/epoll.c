@@ -41,6 +41,7 @@ static uint32_t regs_lock;
 
 static void lock_regs(void)
 {
+	agent_enter();
 	/* acq: pairs with rel in unlock_regs(); held for a few loads and stores */
 	while (__atomic_exchange_n(&regs_lock, 1, __ATOMIC_ACQUIRE))
 		sys_relax();
@@ -50,6 +51,7 @@ static void unlock_regs(void)
 {
 	/* rel: pairs with acq in lock_regs() */
 	__atomic_store_n(&regs_lock, 0, __ATOMIC_RELEASE);
+	agent_leave();
 }
 
 static struct reg *reg_find(int fd, int ep)
@@ -101,7 +103,7 @@ void epoll_forget(int fd)
 {
 	struct reg ignored;
 
-	if (!n_regs)
+	if (!n_regs || me.in_turn)
 		return;
 	while (reg_take(fd, &ignored))
 		;
@@ -245,7 +247,7 @@ int64_t sk_epoll_ctl(int epfd, int op, int fd, struct epoll_event *ev)
 	if (e.kind != FD_PLAIN || e.reason != REASON_UNDECIDED)
 		return SK_PASS;
 	r = sys_epoll_ctl(epfd, op, fd, ev);
-	if (!r)
+	if (!r && !me.in_turn)
 		reg_note(op, epfd, fd, ev);
 	return r;
 }

@@ -96,6 +96,9 @@ int fd_table(void)
 
 	if (likely(sk_fds.n))
 		return 0;
+	if (me.in_turn)
+		return -EAGAIN;		/* a handler inside this very function */
+	agent_enter();
 	/* acq_rel: pairs with itself in the other thread that opens its first socket */
 	while (__atomic_exchange_n(&making, 1, __ATOMIC_ACQ_REL))
 		SYS0(SYS_sched_yield);
@@ -109,6 +112,7 @@ int fd_table(void)
 	}
 	/* rel: pairs with acq above, in the thread that waits */
 	__atomic_store_n(&making, 0, __ATOMIC_RELEASE);
+	agent_leave();
 	return fd < 0 ? fd : 0;
 }
 

@@ -80,8 +80,17 @@ static enum reason lease(int fd, struct ent e, struct ctl_lease *ret)
 		(void)sys_getsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &v6only, &n);
 	ret->proto = e.flags & FDF_DGRAM ? IPPROTO_UDP : IPPROTO_TCP;
 	ret->family6_dual = !v6only;
+	agent_enter();
 	err = exec_lease_add(&self.x, ret, fd);
+	agent_leave();
 	return err ? reason_of_lease(err) : REASON_NONE;
+}
+
+static void unlease(const struct ctl_lease *l)
+{
+	agent_enter();
+	(void)exec_lease_del(&self.x, l);
+	agent_leave();
 }
 
 /* In a turn: ours from now on. */
@@ -146,7 +155,7 @@ static enum reason udp_adopt(int fd, struct ent e)
 	}
 	sk_leave(&t, false);
 	if (err) {
-		(void)exec_lease_del(&self.x, &l);
+		unlease(&l);
 		return err == -ENOBUFS ? REASON_NO_SOCKET_SLOT : REASON_LEASE_REFUSED;
 	}
 	e.kind = FD_UDP;
@@ -318,7 +327,7 @@ static enum reason tcp_open(int fd, struct ent *e, struct opening *o)
 	if (err == -EADDRNOTAVAIL && !o->lport && ask_ports() == 0)
 		err = open_in_turn(o, e);
 	if (err && o->user & SKU_LEASED)
-		(void)exec_lease_del(&self.x, &o->lease);
+		unlease(&o->lease);
 	if (err == -EINVAL && is_own_address(&o->raddr))
 		return REASON_LOCAL;
 	return err ? reason_of_route(err) : REASON_NONE;
@@ -482,7 +491,7 @@ static enum reason tcp_listen_fd(int fd, struct ent *e, uint32_t backlog)
 	err = listen_in_turn(e, &l, &o, backlog);
 	if (!err)
 		return REASON_NONE;
-	(void)exec_lease_del(&self.x, &l);
+	unlease(&l);
 	return err == -ENOBUFS ? REASON_NO_SOCKET_SLOT : REASON_LEASE_REFUSED;
 }
 

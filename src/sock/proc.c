@@ -272,11 +272,13 @@ static void ref_all(uint32_t proc)
 
 void sk_fork_prepare(void)
 {
-	if (!self.tab || me.in_turn)
+	/* A handler that forks in the middle of this: its child goes without. */
+	if (me.forking++ || !self.tab || me.in_turn)
 		return;
 	/* acq: pairs with rel in sk_fork_parent(); one fork at a time has child_proc */
 	while (__atomic_exchange_n(&fork_lock, 1, __ATOMIC_ACQUIRE))
 		SYS0(SYS_sched_yield);
+	me.fork_locked = 1;
 	if (fd_table_prepare() < 0 || !stack_have())
 		return;
 	if (exec_join(&self.x, 0, &child_proc))
@@ -287,25 +289,34 @@ void sk_fork_prepare(void)
 
 void sk_fork_parent(void)
 {
+	if (--me.forking || !me.fork_locked)
+		return;
+	me.fork_locked = 0;
 	fd_table_parent();
 	child_proc = UINT32_MAX;
 	/* rel: pairs with acq in sk_fork_prepare() */
 	__atomic_store_n(&fork_lock, 0, __ATOMIC_RELEASE);
 }
 
-/* No slot was free: the child's sockets are not its own; it goes on in the kernel. */
-static void go_without(void)
+/* The child's sockets are not its own: no slot was free, or no copy of the table, and then
+ * the one it sees is its parent's. It goes on in the kernel. */
+static void go_without(bool own_table)
 {
 	self.state = ST_NEVER;
 	self.reason = REASON_AGENT_REFUSED;
-	if (self.tab)
+	if (own_table) {
 		lose_inherited();
+		return;
+	}
+	sk_fds = (struct fd_view){ 0 };
+	self.tab = NULL;
+	self.tab_fd = -1;
 }
 
 void sk_fork_child(void)
 {
 	uint32_t proc = child_proc;
-	bool had = self.state == ST_READY;
+	bool had = self.state == ST_READY, own;
 
 	me = (struct thread){ 0 };
 	self.n_spinning = 0;
@@ -314,8 +325,9 @@ void sk_fork_child(void)
 	host_after_fork();
 	if (!self.tab)
 		return;
-	if (fd_table_child() < 0 || (had && proc == UINT32_MAX)) {
-		go_without();
+	own = fd_table_child() == 0;
+	if (!own || (had && proc == UINT32_MAX)) {
+		go_without(own);
 		return;
 	}
 	if (!had) {

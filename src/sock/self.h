@@ -86,7 +86,9 @@ extern struct self self;
 
 /* The thread. Zero is its initial state; bell is the descriptor less one's complement so. */
 struct thread {
-	uint32_t in_turn;	/* between sk_enter() and sk_leave() */
+	uint32_t in_turn;	/* between sk_enter() and sk_leave(), or as if: holds what a handler
+				 * of this thread must not wait for */
+	uint32_t forking, fork_locked;	/* between the hooks of fork(); its lock is ours */
 	uint32_t batch;		/* sends that may leave their kick to a later one */
 	uint32_t loops;		/* 1: waits for events; what it posts last may go with its next wait */
 	uint32_t n_sigs, n_hard;	/* handlers run in this thread; those without SA_RESTART */
@@ -147,6 +149,18 @@ bool sk_due(void);		/* the device or a timer wants a round: a peek */
 void sk_round(void);		/* a turn for that, if nobody else is at it */
 must_check int ask_ports(void);
 int64_t late_close(int fd);	/* D5 */
+
+/* Round requests to the agent and private locks: a handler that arrives now must not wait. */
+static inline void agent_enter(void)
+{
+	me.in_turn++;
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+}
+static inline void agent_leave(void)
+{
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	me.in_turn--;
+}
 
 /* Slot of a handle, for peeking without a turn; NULL if it is another socket by now. */
 static inline struct sk *sk_peek(uint32_t h)

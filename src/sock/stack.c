@@ -87,9 +87,9 @@ enum reason stack_need(void)
 			break;
 		SYS0(SYS_sched_yield);
 	}
-	me.in_turn = 1;		/* a handler that arrives now must not wait for us */
+	agent_enter();
 	why = get_stack();
-	me.in_turn = 0;
+	agent_leave();
 	set_reason(why);
 	self.retry_at = host_now() + RETRY_NS;
 	/* rel: pairs with acq above and in stack_have() */
