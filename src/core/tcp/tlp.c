@@ -11,11 +11,14 @@
  * tells of it: an acknowledgement past the probe without a DSACK does (7.4), and congestion
  * control hears of it.
  *
- * Deviations. A recovery is watched too while the reordering timer is not running: its last
- * word may be lost like any other (RFC 9002 6.2 does so; 7.2 would leave it to the time-out).
- * And where the probe would not come before the time-out, which is so with a single segment in
- * flight on most paths, there is none, and the time-out does what it always did (7.2 would send
- * the probe at the time-out, and wait for another one after it).
+ * Deviations. A probe of new data is two segments, as in RFC 9002 6.2.4: if nothing but the
+ * acknowledgement of the flight was lost, one alone is in order, and its own acknowledgement may
+ * be delayed by 40 ms (RFC 9293 3.8.6.3); the second one makes it due. A recovery is watched too
+ * while the reordering timer is not running: its last word may be lost like any other (RFC 9002
+ * 6.2 does so; 7.2 would leave it to the time-out). And where the probe would not come before
+ * the time-out, which is so with a single segment in flight on most paths, there is none, and
+ * the time-out does what it always did (7.2 would send the probe at the time-out, and wait for
+ * another one after it).
  */
 #include "core/tcp/parts.h"
 
@@ -87,6 +90,15 @@ static struct pkt *pick(struct turn *t, const struct tcb *b)
 	return last;
 }
 
+/* One segment may be all there is, or all there is room for. */
+static bool send_new(struct turn *t, struct sk *sk)
+{
+	if (tcp_send_next(t, sk) != 0)
+		return false;
+	(void)!tcp_send_next(t, sk);
+	return true;
+}
+
 /* RFC 8985 7.3: TLP_send_probe(). */
 void tcp_tlp_fire(struct turn *t, struct sk *sk)
 {
@@ -96,7 +108,7 @@ void tcp_tlp_fire(struct turn *t, struct sk *sk)
 
 	if (!is_quiet(b) || !tcp_is_sync(sk->state) || b->snd_nxt == b->snd_una)
 		return;
-	if (b->lost_out == 0 && tcp_send_next(t, sk) == 0) {
+	if (b->lost_out == 0 && send_new(t, sk)) {
 		b->early_flags &= (uint8_t)~EARLY_PROBE_AGAIN;
 	} else {
 		p = pick(t, b);
