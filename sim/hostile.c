@@ -12,6 +12,8 @@
 #include <stdlib.h>
 
 #define RING_WORDS (16 * 9)
+#define ROUNDS	20	/* of one world */
+#define TRIALS	20	/* of one round */
 
 struct saved {
 	uint8_t *seg;
@@ -174,9 +176,10 @@ void hostile_round(struct sim *w, struct sim_stack *s)
 {
 	struct saved v;
 
-	if (s->in_turn || s->retired)
+	if (s->in_turn || s->retired || w->n_rounds == ROUNDS)
 		return;
-	for (uint32_t i = 0; i < 40; i++) {
+	w->n_rounds++;
+	for (uint32_t i = 0; i < TRIALS; i++) {
 		save(w, s, &v);
 		w->in_trial = true;
 		trial(w, s);

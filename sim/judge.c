@@ -145,7 +145,7 @@ static struct flow *flow_of(struct sim *w, const struct seg *s, uint32_t *ret_si
 static void judge_syn(struct sim *w, struct flow *f, uint32_t d, const struct seg *s)
 {
 	struct side *me = &f->side[d], *you = &f->side[!d];
-	bool from_client;
+	bool from_client = false;	/* a SYN of nobody's */
 
 	if (!(s->flags & TH_ACK) && (!me->seen || me->iss != s->seq)) {
 		if (me->seen)

@@ -221,6 +221,7 @@ struct sim {
 	jmp_buf fail_jmp;
 	jmp_buf slain_jmp;	/* the process dies in the middle of a turn */
 	bool may_slay, in_trial;
+	uint32_t n_rounds;	/* of hostility */
 	char reason[512];
 };
 
