@@ -37,9 +37,9 @@ static void test_text_after_fin(void **state)
 {
 	(void)state;
 	play_to(TCP_S_CLOSE_WAIT);
-	rfc("9293", "3.10.7.4", "text after a FIN is ignored");
+	rfc("9293", "3.10.7.4", "text after a FIN is ignored; Linux does not even answer");
 	seg_text(TCP_F_ACK, S(2), A(1), 10);
-	expect(TCP_F_ACK, A(1), S(2), 0);
+	expect_nothing();
 	assert_int_equal(tcp_unread(pl.t, pl.sk), 0);
 	expect_state(CLOSE_WAIT);
 }

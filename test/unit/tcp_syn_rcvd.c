@@ -56,11 +56,12 @@ static void test_syn_again(void **state)
 	after_s(1);
 	while (hear())
 		;
-	rfc("5961", "4.2", "another SYN gets a challenge ACK");
+	rfc("9293", "3.10.7.4", "another SYN in the window: back to LISTEN, and Linux resets it");
 	h.ts_val = pl.ts;
 	say(&h, NULL, 0);
-	expect(TCP_F_ACK, A(1), S(1), 0);
-	expect_state(SYN_RCVD);
+	expect(TCP_F_RST | TCP_F_ACK, 0, S(51), 0);
+	assert_int_equal(pl.n.r.map.seg->n_conns, 0);
+	assert_int_equal(listen_of(pl.lsk)->n_embryos, 0);
 }
 
 static void test_retransmission(void **state)

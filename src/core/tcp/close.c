@@ -67,7 +67,8 @@ void tcp_done(struct turn *t, struct sk *sk, enum tcp_event e, int err)
 	pkt_put_queue(t, &b->ooo);
 	b->rx_frames = 0;	/* counted anew below */
 	b->n_sacks = 0;
-	b->flags |= TCB_F_DEAD;
+	if (e != TE_CLOSE)	/* disconnected: not shut, but not connected either */
+		b->flags |= TCB_F_DEAD;
 	b->flags &= ~(TCB_F_FIN_OWED | TCB_F_SYN_OWED);
 	b->ack_flags = 0;
 	flow_remove(t, sk);
@@ -124,12 +125,13 @@ bool tcp_is_readable(const struct sk *sk)
 static uint32_t poll_mask(const struct turn *t, const struct sk *sk)
 {
 	const struct tcb *b = tcb_of_const(sk);
-	bool dead = sk->state == TCP_S_CLOSED;
+	bool closed = sk->state == TCP_S_CLOSED;
+	bool dead = closed && (b->flags & TCB_F_DEAD);
 	bool rd_shut = dead || (sk->flags & SK_F_RD_SHUT) || (b->flags & TCB_F_FIN_RCVD);
 	bool wr_shut = dead || (sk->flags & SK_F_WR_SHUT);
 	uint32_t m = 0;
 
-	if (dead || (rd_shut && wr_shut))
+	if (closed || (rd_shut && wr_shut))
 		m |= EPOLLHUP;
 	if (rd_shut)
 		m |= EPOLLIN | EPOLLRDNORM | EPOLLRDHUP;

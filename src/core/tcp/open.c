@@ -115,7 +115,7 @@ void tcb_take_syn(struct turn *t, struct sk *sk, const struct tcp_seg *s)
 		b->snd_wscale = s->h.ws;
 		b->rcv_wscale = TCP_RCV_WSCALE;
 	}
-	b->mss_clamp = (uint16_t)max_u32(s->h.has_mss ? s->h.mss : TCP_DEF_MSS, TCP_MIN_MSS);
+	b->mss_clamp = (uint16_t)max_u32(s->h.mss ? s->h.mss : TCP_DEF_MSS, TCP_MIN_MSS);
 	b->snd_wnd = b->max_wnd = s->wnd;	/* RFC 7323 2.2: not scaled in a SYN */
 	b->snd_wl1 = s->seq;
 	tcb_sync_mss(t, sk);

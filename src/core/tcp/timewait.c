@@ -7,6 +7,8 @@
  * resets are ignored (RFC 1337), as in Linux with tcp_rfc1337 set, since old duplicates are
  * what the state is for. A SYN that cannot be old opens a new connection.
  */
+#include <netinet/in.h>
+
 #include "core/tcp/parts.h"
 
 void tcp_enter_timewait(struct turn *t, struct sk *sk)
@@ -52,12 +54,20 @@ static bool is_new_syn(const struct tcb *b, const struct tcp_seg *s, bool paws)
 	       ((b->flags & TCB_F_TS) && s->h.has_ts && before(b->ts_recent, s->h.ts_val));
 }
 
+/* Nobody would answer it: then it may be anybody's, and must not end the wait (Linux). */
+static bool is_heard(struct turn *t, const struct tcp_seg *s)
+{
+	const struct sk *lsk = listen_find(t, IPPROTO_TCP, &s->in->dst, s->h.dport);
+
+	return lsk && lsk->kind == SK_LISTEN;
+}
+
 bool tcp_timewait_input(struct turn *t, struct sk *sk, struct tcp_seg *s, uint32_t *ret_isn)
 {
 	struct tcb *b = tcb_of(sk);
 	bool paws = tcp_paws_reject(t, b, s);
 
-	if (is_new_syn(b, s, paws)) {
+	if (is_new_syn(b, s, paws) && is_heard(t, s)) {
 		/* A new ISN above all that this incarnation may have sent. */
 		uint32_t isn = b->snd_nxt + 65535 + 2;
 
