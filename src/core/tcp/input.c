@@ -206,11 +206,6 @@ static bool reset_is_exact(const struct tcb *b, const struct tcp_seg *s)
 	return s->seq == top;
 }
 
-static bool is_embryo(const struct sk *sk)
-{
-	return sk->state == TCP_S_SYN_RCVD && (sk->flags & SK_F_EMBRYO);
-}
-
 static bool validate(struct turn *t, struct sk *sk, const struct tcp_seg *s)
 {
 	struct tcb *b = tcb_of(sk);
@@ -226,7 +221,8 @@ static bool validate(struct turn *t, struct sk *sk, const struct tcp_seg *s)
 		return false;
 	}
 	if (s->h.flags & TCP_F_RST) {
-		if (reset_is_exact(b, s))
+		/* An embryo is nothing that a forger gains by killing (Linux). */
+		if (reset_is_exact(b, s) || sk->state == TCP_S_SYN_RCVD)
 			reset_in(t, sk, s);
 		else
 			tcp_challenge(t, sk);
@@ -238,11 +234,6 @@ static bool validate(struct turn *t, struct sk *sk, const struct tcp_seg *s)
 			if ((s->h.flags & TCP_F_ACK) && s->h.ack == b->snd_nxt)
 				return true;
 			refuse(t, sk, s);
-			return false;
-		}
-		if (is_embryo(sk)) {	/* RFC 9293 3.10.7.4: back to LISTEN; Linux: with a reset */
-			tcp_reply_rst(t, s);
-			tcp_done(t, sk, TE_R_RST, 0);
 			return false;
 		}
 		tcp_challenge(t, sk);
@@ -322,6 +313,8 @@ static void after_ack(struct turn *t, struct sk *sk, const struct tcp_seg *s, st
 		b->n_rtx = 0;
 		b->retrans_at = 0;
 	}
+	if (a->acked || a->sacked)
+		tcp_tlp_on_progress(t, sk);
 	if (a->acked && !(b->flags & TCB_F_SNDBUF) && b->cc.cwnd > sk->sndbuf / 3)
 		sk->sndbuf = max_u32(sk->sndbuf, min_u32(b->cc.cwnd * 3, TCP_SNDBUF_MAX));
 }
@@ -333,8 +326,6 @@ static void ack_new(struct turn *t, struct sk *sk, struct tcp_seg *s)
 			       .in_flight = tcp_in_flight(b), .had = b->snd_una + b->sacked_out,
 			       .has_ecr = s->h.has_ts && s->h.ts_ecr != 0, .ecr = s->h.ts_ecr };
 	bool out = b->snd_nxt != b->snd_una;
-	if (a->acked || a->sacked)
-		tcp_tlp_on_progress(t, sk);
 
 	a.wnd_changed = take_window(b, s);
 	/* RFC 5681 2: a duplicate ACK. */
@@ -391,10 +382,8 @@ static bool take_ack(struct turn *t, struct sk *sk, struct tcp_seg *s)
 	b->keep_probes = 0;
 	if (before(s->h.ack, b->snd_una)) {
 		ev(t, EV_TCP_OLD_ACK, sk->self, s->h.ack, b->snd_una);
-		/* RFC 5961 5.2: too old to be true. Nor can what was never sent be acknowledged;
-		 * the SYN is not in bytes_acked. */
-		if (before(s->h.ack, b->snd_una -
-			   (uint32_t)min_u64(b->max_wnd, b->bytes_acked + 1))) {
+		/* RFC 5961 5.2: too old to be true. */
+		if (before(s->h.ack, b->snd_una - b->max_wnd)) {
 			tcp_challenge(t, sk);
 			return false;
 		}
@@ -484,20 +473,16 @@ static void fin(struct turn *t, struct sk *sk)
 	tcp_ready_sync(t, sk, EPOLLIN | EPOLLRDNORM | EPOLLRDHUP | EPOLLHUP);
 }
 
-static bool may_receive(uint8_t s)
-{
-	return s == TCP_S_ESTABLISHED || s == TCP_S_FIN_WAIT_1 || s == TCP_S_FIN_WAIT_2;
-}
-
 static void text(struct turn *t, struct sk *sk, struct tcp_seg *s)
 {
 	struct tcb *b = tcb_of(sk);
 	uint32_t had = b->rcv_nxt;
 	bool ended;
 
-	if (!may_receive(sk->state)) {
-		/* The peer has finished: what seems new is ignored, but it may repeat itself. */
-		if (before(s->seq, b->rcv_nxt)) {
+	if (sk->state != TCP_S_ESTABLISHED && sk->state != TCP_S_FIN_WAIT_1 &&
+	    sk->state != TCP_S_FIN_WAIT_2) {
+		/* The peer has finished: nothing new can come, but it may repeat itself. */
+		if (s->end_seq != s->seq) {
 			b->ack_flags |= ACK_SCHED | ACK_NOW;
 			sk_work(t, sk);
 		}
@@ -545,8 +530,7 @@ enum verdict tcp_conn_input(struct turn *t, struct sk *sk, struct tcp_seg *s)
 	}
 	if (!take_ack(t, sk, s))
 		return V_DROP;
-	if (unlikely((s->h.flags & TCP_F_URG) || b->urg_state == TCP_URG_NOTYET) &&
-	    may_receive(sk->state))
+	if (unlikely((s->h.flags & TCP_F_URG) || b->urg_state == TCP_URG_NOTYET))
 		urgent(t, sk, s);
 	text(t, sk, s);
 	return verdict_of(s);
