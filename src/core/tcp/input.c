@@ -206,6 +206,11 @@ static bool reset_is_exact(const struct tcb *b, const struct tcp_seg *s)
 	return s->seq == top;
 }
 
+static bool is_embryo(const struct sk *sk)
+{
+	return sk->state == TCP_S_SYN_RCVD && (sk->flags & SK_F_EMBRYO);
+}
+
 static bool validate(struct turn *t, struct sk *sk, const struct tcp_seg *s)
 {
 	struct tcb *b = tcb_of(sk);
@@ -221,8 +226,7 @@ static bool validate(struct turn *t, struct sk *sk, const struct tcp_seg *s)
 		return false;
 	}
 	if (s->h.flags & TCP_F_RST) {
-		/* An embryo is nothing that a forger gains by killing (Linux). */
-		if (reset_is_exact(b, s) || sk->state == TCP_S_SYN_RCVD)
+		if (reset_is_exact(b, s))
 			reset_in(t, sk, s);
 		else
 			tcp_challenge(t, sk);
@@ -234,6 +238,11 @@ static bool validate(struct turn *t, struct sk *sk, const struct tcp_seg *s)
 			if ((s->h.flags & TCP_F_ACK) && s->h.ack == b->snd_nxt)
 				return true;
 			refuse(t, sk, s);
+			return false;
+		}
+		if (is_embryo(sk)) {	/* RFC 9293 3.10.7.4: back to LISTEN; Linux: with a reset */
+			tcp_reply_rst(t, s);
+			tcp_done(t, sk, TE_R_RST, 0);
 			return false;
 		}
 		tcp_challenge(t, sk);
@@ -382,8 +391,10 @@ static bool take_ack(struct turn *t, struct sk *sk, struct tcp_seg *s)
 	b->keep_probes = 0;
 	if (before(s->h.ack, b->snd_una)) {
 		ev(t, EV_TCP_OLD_ACK, sk->self, s->h.ack, b->snd_una);
-		/* RFC 5961 5.2: too old to be true. */
-		if (before(s->h.ack, b->snd_una - b->max_wnd)) {
+		/* RFC 5961 5.2: too old to be true. Nor can what was never sent be acknowledged;
+		 * the SYN is not in bytes_acked. */
+		if (before(s->h.ack, b->snd_una -
+			   (uint32_t)min_u64(b->max_wnd, b->bytes_acked + 1))) {
 			tcp_challenge(t, sk);
 			return false;
 		}
@@ -473,16 +484,20 @@ static void fin(struct turn *t, struct sk *sk)
 	tcp_ready_sync(t, sk, EPOLLIN | EPOLLRDNORM | EPOLLRDHUP | EPOLLHUP);
 }
 
+static bool may_receive(uint8_t s)
+{
+	return s == TCP_S_ESTABLISHED || s == TCP_S_FIN_WAIT_1 || s == TCP_S_FIN_WAIT_2;
+}
+
 static void text(struct turn *t, struct sk *sk, struct tcp_seg *s)
 {
 	struct tcb *b = tcb_of(sk);
 	uint32_t had = b->rcv_nxt;
 	bool ended;
 
-	if (sk->state != TCP_S_ESTABLISHED && sk->state != TCP_S_FIN_WAIT_1 &&
-	    sk->state != TCP_S_FIN_WAIT_2) {
-		/* The peer has finished: nothing new can come, but it may repeat itself. */
-		if (s->end_seq != s->seq) {
+	if (!may_receive(sk->state)) {
+		/* The peer has finished: what seems new is ignored, but it may repeat itself. */
+		if (before(s->seq, b->rcv_nxt)) {
 			b->ack_flags |= ACK_SCHED | ACK_NOW;
 			sk_work(t, sk);
 		}
@@ -530,7 +545,8 @@ enum verdict tcp_conn_input(struct turn *t, struct sk *sk, struct tcp_seg *s)
 	}
 	if (!take_ack(t, sk, s))
 		return V_DROP;
-	if (unlikely((s->h.flags & TCP_F_URG) || b->urg_state == TCP_URG_NOTYET))
+	if (unlikely((s->h.flags & TCP_F_URG) || b->urg_state == TCP_URG_NOTYET) &&
+	    may_receive(sk->state))
 		urgent(t, sk, s);
 	text(t, sk, s);
 	return verdict_of(s);
