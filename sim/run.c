@@ -260,7 +260,8 @@ static void restless(struct sim *w)
 		const char *why = unrest(&w->stack[i]);
 
 		if (why)
-			sim_fail(w, "S6: does not come to rest: stack %u: %s; deadline in %lld ns, conns %u, orphans %u, "
+			sim_fail(w, "S6: does not come to rest: stack %u: %s; deadline in %lld ns, "
+				 "conns %u, orphans %u, "
 				 "tw %u", i, why, g->deadline == NEVER_NS ? -1 : (long long)(g->deadline - w->now),
 				 g->n_conns, g->n_orphans, g->n_tw);
 	}
@@ -322,7 +323,8 @@ static void count_back(struct sim *w, struct sim_stack *s)
 		sim_fail(w, "S6: stack %u: %u of %u sockets free, %u connections, %u orphans, %u in TIME_WAIT", s->id,
 			 g->n_free_sk, w->k.n_socks - 1, g->n_conns, g->n_orphans, g->n_tw);
 	if (used || awake || eps || g->work_head || g->txwait_head)
-		sim_fail(w, "S6: stack %u: ports of %u blocks in use, %u waiters, %u epolls, lists %u %u", s->id, used, awake,
+		sim_fail(w, "S6: stack %u: ports of %u blocks in use, %u waiters, %u epolls, lists %u %u",
+			 s->id, used, awake,
 			 eps, g->work_head, g->txwait_head);
 }
 

@@ -99,7 +99,8 @@ void sim_churn(struct sim *w, struct sim_host *h)
 	uint64_t every = w->k.churn_every_ns;	/* known for longer than it takes to learn, on average */
 
 	mirror_write(h, true);
-	if (peer != h->id && w->k.neigh_ns && prng_chance(&w->rng, (uint32_t)(500000 * every / (every + 8 * w->k.neigh_ns))))
+	if (peer != h->id && w->k.neigh_ns &&
+	    prng_chance(&w->rng, (uint32_t)(500000 * every / (every + 8 * w->k.neigh_ns))))
 		set_neigh(w, h, peer, 0);
 	mirror_write(h, false);
 }

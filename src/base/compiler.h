@@ -17,7 +17,8 @@
 #define exported	__attribute__((visibility("default")))
 /* f(&var) when var goes out of scope. */
 #define on_leaving(f)	__attribute__((cleanup(f)))
-#define thread_fast	__thread __attribute__((tls_model("initial-exec")))	/* no call to reach it: preloaded at start */
+/* Thread-local, and no call to reach it: the library is loaded at start. */
+#define thread_fast	__thread __attribute__((tls_model("initial-exec")))
 #define symbol_name(s)	__asm__(s)	/* the linker's name of a function, whatever C calls it */
 #define packed_wire	__attribute__((packed))
 #define tls_fast	__attribute__((tls_model("initial-exec")))	/* no call per access */

@@ -21,7 +21,7 @@
 
 #include "core/tcp/parts.h"
 
-/* ---- caution -------------------------------------------------------------------------------------- */
+/* ---- caution -------------------------------------------------------------------------------- */
 
 bool tcp_oow_allowed(struct turn *t, struct tcb *b)
 {
@@ -73,7 +73,7 @@ static void store_timestamp(struct turn *t, struct tcb *b, const struct tcp_seg 
 	b->ts_recent_s = tcp_now_s(t);
 }
 
-/* ---- SYN_SENT (RFC 9293 3.10.7.3) -------------------------------------------------------------------- */
+/* ---- SYN_SENT (RFC 9293 3.10.7.3) ----------------------------------------------------------- */
 
 static void reset_in(struct turn *t, struct sk *sk, const struct tcp_seg *s)
 {
@@ -153,7 +153,7 @@ static bool syn_sent(struct turn *t, struct sk *sk, struct tcp_seg *s)
 	return false;
 }
 
-/* ---- first, second, fourth: is it acceptable? --------------------------------------------------------- */
+/* ---- first, second, fourth: is it acceptable? ----------------------------------------------- */
 
 /* RFC 9293 3.4, with Linux's tcp_sequence(): overlap with [rcv_wup, right edge]. */
 static bool in_window(const struct tcb *b, const struct tcp_seg *s)
@@ -251,7 +251,7 @@ static bool validate(struct turn *t, struct sk *sk, const struct tcp_seg *s)
 	return true;
 }
 
-/* ---- fifth: the ACK ---------------------------------------------------------------------------------------- */
+/* ---- fifth: the ACK ------------------------------------------------------------------------- */
 
 /* RFC 9293 3.10.7.4: SND.WL1 and SND.WL2 keep old segments from moving the window. */
 static bool take_window(struct tcb *b, const struct tcp_seg *s)
@@ -407,7 +407,7 @@ static bool take_ack(struct turn *t, struct sk *sk, struct tcp_seg *s)
 	return true;
 }
 
-/* ---- sixth: URG -------------------------------------------------------------------------------------------- */
+/* ---- sixth: URG ----------------------------------------------------------------------------- */
 
 /* RFC 9293 3.8.5, RFC 6093: Linux reads the pointer as one past the urgent byte (BSD's way),
  * keeps that one byte, and signals it once. */
@@ -437,7 +437,7 @@ static void urgent(struct turn *t, struct sk *sk, const struct tcp_seg *s)
 	}
 }
 
-/* ---- seventh and eighth: text and FIN ------------------------------------------------------------------------ */
+/* ---- seventh and eighth: text and FIN ------------------------------------------------------- */
 
 /* RFC 9293 3.10.4: with the reader gone, new data means that it will never be read. */
 static bool nobody_reads(struct turn *t, struct sk *sk, const struct tcp_seg *s)
@@ -517,7 +517,7 @@ static void text(struct turn *t, struct sk *sk, struct tcp_seg *s)
 		fin(t, sk);
 }
 
-/* ---- the whole ------------------------------------------------------------------------------------------------- */
+/* ---- the whole ------------------------------------------------------------------------------ */
 
 static enum verdict verdict_of(const struct tcp_seg *s)
 {
@@ -638,7 +638,7 @@ enum verdict tcp_input(struct turn *t, pkt_h h, const struct ip_info *in)
 	return tcp_conn_input(t, sk, &s);
 }
 
-/* ---- ICMP ----------------------------------------------------------------------------------------------------------- */
+/* ---- ICMP ----------------------------------------------------------------------------------- */
 
 static void too_big(struct turn *t, struct sk *sk, uint32_t mtu)
 {

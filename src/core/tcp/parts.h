@@ -113,7 +113,7 @@ uint32_t tcp_window_left(const struct tcb *b);	/* of what was advertised */
 uint32_t tcp_window_pick(struct turn *t, struct sk *sk);	/* to advertise now, bytes */
 void tcp_rcv_space(struct turn *t, struct sk *sk);	/* receive autotuning, after a read */
 
-/* ---- emit.c: headers and posting ---------------------------------------------------------------- */
+/* ---- emit.c: headers and posting ------------------------------------------------------------ */
 
 /* Sends a queued segment as it is; the packet's data fields are as before on return. 0, -EAGAIN
  * or -ENOBUFS (on the tx-wait list then), or ip_route()'s errors. */
@@ -126,7 +126,7 @@ must_check int tcp_emit_syn(struct turn *t, struct sk *sk);
 void tcp_emit_rst(struct turn *t, struct sk *sk);	/* for a connection */
 void tcp_reply_rst(struct turn *t, const struct tcp_seg *s);	/* RFC 9293 3.10.7.1 */
 
-/* ---- output.c -------------------------------------------------------------------------------------- */
+/* ---- output.c ------------------------------------------------------------------------------- */
 
 void tcp_output(struct turn *t, struct sk *sk);
 uint32_t tcp_in_flight(const struct tcb *b);
@@ -142,7 +142,7 @@ must_check int tcp_retransmit(struct turn *t, struct sk *sk, struct pkt *p);
 void tcp_probe(struct turn *t, struct sk *sk);	/* window probe (RFC 9293 3.8.6.1) */
 uint32_t tcp_mss_goal(const struct tcb *b);	/* mss bounded by half the largest window */
 
-/* ---- acked.c: what an acknowledgement frees ---------------------------------------------------------- */
+/* ---- acked.c: what an acknowledgement frees ------------------------------------------------- */
 
 struct tcp_acked {
 	uint32_t prior_una;
@@ -161,19 +161,19 @@ struct tcp_acked {
 /* Frees segments below s->h.ack and advances snd_una. */
 void tcp_acked(struct turn *t, struct sk *sk, uint32_t ack, struct tcp_acked *a);
 
-/* ---- rtt.c ------------------------------------------------------------------------------------------- */
+/* ---- rtt.c ---------------------------------------------------------------------------------- */
 
 void tcp_rtt_init(struct tcp_rtt *r);
 void tcp_rtt_sample(struct tcp_rtt *r, uint32_t us);
 uint64_t tcp_rtt_rto_ns(const struct tcp_rtt *r, uint32_t backoff);
 
-/* ---- sack.c --------------------------------------------------------------------------------------------- */
+/* ---- sack.c --------------------------------------------------------------------------------- */
 
 void tcp_sack_input(struct turn *t, struct sk *sk, const struct tcp_seg *s, struct tcp_acked *a);
 void tcp_mark_lost(struct tcb *b, struct pkt *p);
 void tcp_unmark(struct tcb *b, struct pkt *p);	/* takes p out of all sums */
 
-/* ---- rack.c: loss by time (RFC 8985 6) ------------------------------------------------------------------------ */
+/* ---- rack.c: loss by time (RFC 8985 6) ------------------------------------------------------ */
 
 void tcp_rack_delivered(struct turn *t, struct tcb *b, const struct pkt *p,
 			const struct tcp_acked *a);
@@ -183,19 +183,19 @@ void tcp_rack_on_recovered(struct tcb *b);
 void tcp_rack_mark_lost(struct turn *t, struct sk *sk);
 bool tcp_rack_is_overdue(const struct turn *t, const struct tcb *b, const struct pkt *p);
 
-/* ---- prr.c: how fast a recovery sends (RFC 6937) ------------------------------------------------------------------ */
+/* ---- prr.c: how fast a recovery sends (RFC 6937) -------------------------------------------- */
 
 void tcp_prr_begin(struct tcb *b);
 void tcp_prr(struct tcb *b, uint32_t delivered, bool safe);
 
-/* ---- tlp.c: tail loss probes (RFC 8985 7) ------------------------------------------------------------------------ */
+/* ---- tlp.c: tail loss probes (RFC 8985 7) --------------------------------------------------- */
 
 void tcp_tlp_arm(struct turn *t, struct sk *sk);	/* something was sent */
 void tcp_tlp_on_progress(struct turn *t, struct sk *sk);	/* something has arrived */
 void tcp_tlp_fire(struct turn *t, struct sk *sk);
 bool tcp_tlp_on_ack(struct tcb *b, const struct tcp_seg *s, const struct tcp_acked *a);
 
-/* ---- recover.c --------------------------------------------------------------------------------------------- */
+/* ---- recover.c ------------------------------------------------------------------------------ */
 
 void tcp_recover_on_ack(struct turn *t, struct sk *sk, const struct tcp_seg *s, struct tcp_acked *a);
 void tcp_recover_on_rto(struct turn *t, struct sk *sk);
@@ -203,7 +203,7 @@ void tcp_recover_on_reorder(struct turn *t, struct sk *sk);	/* the reordering wi
 /* The path's MTU shrank: what no longer fits is lost, but not by congestion. */
 void tcp_recover_on_mtu(struct turn *t, struct sk *sk);
 
-/* ---- reasm.c ------------------------------------------------------------------------------------------------ */
+/* ---- reasm.c -------------------------------------------------------------------------------- */
 
 /* Takes the text (and FIN) of an acceptable segment. True: the peer's FIN is now in order. */
 must_check bool tcp_text(struct turn *t, struct sk *sk, struct tcp_seg *s);
@@ -212,7 +212,7 @@ void tcp_dsack_set(struct turn *t, struct tcb *b, uint32_t start, uint32_t end);
 void tcp_sack_blocks(const struct tcb *b, struct tcp_hdr *h, uint32_t max);
 void tcp_rx_purge(struct turn *t, struct sk *sk);
 
-/* ---- timer.c -------------------------------------------------------------------------------------------------- */
+/* ---- timer.c -------------------------------------------------------------------------------- */
 
 void tcp_tmr_sync(struct turn *t, struct sk *sk);	/* after any deadline has changed */
 void tcp_tmr_rearm(struct turn *t, struct sk *sk, enum tcp_rtx kind);	/* restart rtx_at */
@@ -221,7 +221,7 @@ void tcp_tmr_stop_all(struct turn *t, struct sk *sk);
 void tcp_tmr_keepalive(struct turn *t, struct sk *sk);
 void tcp_tmr_misc(struct turn *t, struct sk *sk, uint64_t at);
 
-/* ---- close.c ------------------------------------------------------------------------------------------------------ */
+/* ---- close.c -------------------------------------------------------------------------------- */
 
 /* To CLOSED by e, with err (positive, 0 none) for the user. Frees sk if nobody holds it. */
 void tcp_done(struct turn *t, struct sk *sk, enum tcp_event e, int err);
@@ -236,7 +236,7 @@ void tcp_purge_tx(struct turn *t, struct sk *sk);
 /* After FIN_WAIT_2 is entered: who waits how long for the peer's FIN. May free sk. */
 must_check bool tcp_on_fin_wait_2(struct turn *t, struct sk *sk);
 
-/* ---- clocks --------------------------------------------------------------------------------------------------------- */
+/* ---- clocks --------------------------------------------------------------------------------- */
 
 static inline uint32_t tcp_now_ms(const struct turn *t) { return (uint32_t)(t->now / NS_PER_MS); }
 static inline uint32_t tcp_now_us(const struct turn *t) { return (uint32_t)(t->now / NS_PER_US); }
