@@ -387,8 +387,13 @@ static void tell_writer(struct turn *t, struct sk *sk)
 	struct tcb *b = tcb_of(sk);
 	bool want = (b->flags & TCB_F_NOSPACE) || !(sk->ready & EPOLLOUT);
 
-	if (!want || !tcp_may_send(sk->state) || !tcp_is_writeable(t, sk))
+	if (!want || !tcp_may_send(sk->state))
 		return;
+	if (!tcp_is_writeable(t, sk)) {
+		if (tcp_pool_is_low(t, b))	/* frames that come back are nobody's event */
+			sk_txwait(t, sk);
+		return;
+	}
 	b->flags &= ~TCB_F_NOSPACE;
 	sk_ready(t, sk, EPOLLOUT | EPOLLWRNORM, 0);
 }
@@ -423,6 +428,4 @@ void tcp_tx_ready(struct turn *t, struct sk *sk)
 			tcp_tmr_rearm(t, sk, (enum tcp_rtx)b->rtx_kind);
 	}
 	tcp_work(t, sk);
-	if (tcp_may_send(sk->state) && (b->flags & TCB_F_NOSPACE) && tcp_pool_is_low(t, b))
-		sk_txwait(t, sk);	/* a writer waits for frames */
 }

@@ -293,6 +293,8 @@ int64_t tcp_send(struct turn *t, struct sk *sk, const struct iovec *iov, uint32_
 	}
 	if ((sk->ready & EPOLLOUT) && !tcp_is_writeable(t, sk)) {
 		b->flags |= TCB_F_NOSPACE;
+		if (tcp_pool_is_low(t, b))
+			sk_txwait(t, sk);
 		sk_ready(t, sk, 0, EPOLLOUT | EPOLLWRNORM);
 	}
 	return done ? (int64_t)done : -EAGAIN;
