@@ -119,6 +119,8 @@ check:
 	dev/check $(O)
 test: deps
 	dev/test
+nightly: deps
+	FUZZ_SECONDS=900 SIM_SEEDS=20000 MIB=1024 dev/test
 demo: deps
 	$(MAKE) all apps
 	test/apps/demo
@@ -135,6 +137,6 @@ install: all
 clean:
 	rm -rf $(O)
 
-.PHONY: all core apps units fuzzers deps check test demo bench clean install
+.PHONY: all core apps units fuzzers deps check test nightly demo bench clean install
 .SECONDARY:
 -include $(shell find $(O)/o -name '*.d' 2>/dev/null)
