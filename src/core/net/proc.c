@@ -27,6 +27,13 @@ void net_close(struct turn *t, struct sk *sk)
 	}
 }
 
+/* Taken from the pool in the turn in which its maker died, before it was anybody's. Between
+ * turns there is none: who makes a socket takes its reference in the same turn. */
+static bool is_nobodys(const struct sk *sk)
+{
+	return sk->procs == 0 && !(sk->flags & (SK_F_ORPHAN | SK_F_EMBRYO));
+}
+
 static void drop_socks(struct turn *t, uint32_t proc)
 {
 	uint32_t n = min_u32(t->map->seg->used_sk, t->map->sk_mask + 1);
@@ -34,7 +41,9 @@ static void drop_socks(struct turn *t, uint32_t proc)
 	for (uint32_t slot = 1; slot < n; slot++) {
 		struct sk *sk = sk_slot(t, slot);
 
-		if (sk->kind != SK_FREE && sk->procs & 1ull << proc && sk_unref(t, sk, proc))
+		if (sk->kind == SK_FREE)
+			continue;
+		if (is_nobodys(sk) || (sk->procs & 1ull << proc && sk_unref(t, sk, proc)))
 			net_close(t, sk);
 	}
 }
