@@ -381,6 +381,70 @@ static void test_many_lost(void **state)
 	assert_true(heard() <= 3);
 }
 
+/* ---- as a receiver -------------------------------------------------------------------------------- */
+
+static void text_in_batch(uint32_t at, uint32_t len)
+{
+	struct tcp_hdr h = seg_of(TCP_F_ACK, S(at), A(1));
+	uint8_t p[200];
+
+	text_of(p, S(at), len);
+	arrive(&h, p, len);
+}
+
+static void test_duplicates_in_a_batch(void **state)
+{
+	(void)state;
+	establish();
+	seg_text(TCP_F_ACK, S(1), A(1), 200);
+	(void)heard();
+	rfc("2883", "4", "each duplicate is reported, though an acknowledgement has room for one");
+	text_in_batch(1, 100);
+	text_in_batch(101, 100);
+	taken(2);
+	expect(TCP_F_ACK, A(1), S(201), 0);
+	assert_int_equal(pl.last.h.sack[0][0], S(1));
+	expect(TCP_F_ACK, A(1), S(201), 0);
+	assert_int_equal(pl.last.h.sack[0][0], S(101));
+	expect_nothing();
+}
+
+static void test_holes_in_a_batch(void **state)
+{
+	(void)state;
+	establish();
+	seg_text(TCP_F_ACK, S(1), A(1), 100);
+	(void)heard();
+	rfc("2018", "4", "one acknowledgement tells of all islands of a batch");
+	text_in_batch(201, 100);
+	text_in_batch(301, 100);
+	text_in_batch(501, 100);
+	taken(3);
+	expect(TCP_F_ACK, A(1), S(101), 0);
+	assert_int_equal(pl.last.h.n_sack, 2);
+	assert_int_equal(pl.last.h.sack[0][0], S(501));
+	assert_int_equal(pl.last.h.sack[1][0], S(201));
+	assert_int_equal(pl.last.h.sack[1][1], S(401));
+	expect_nothing();
+}
+
+static void test_holes_without_sack(void **state)
+{
+	(void)state;
+	pl.with_sack = false;
+	establish();
+	seg_text(TCP_F_ACK, S(1), A(1), 100);
+	(void)heard();
+	rfc("5681", "4.2", "without SACK a duplicate ACK for each segment out of order: the peer counts to three");
+	text_in_batch(201, 100);
+	text_in_batch(301, 100);
+	text_in_batch(401, 100);
+	taken(3);
+	for (int i = 0; i < 3; i++)
+		expect(TCP_F_ACK, A(1), S(101), 0);
+	expect_nothing();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -390,7 +454,8 @@ int main(void)
 		play_test(test_tail_lost), play_test(test_probe_was_needless),
 		play_test(test_probe_repaired), play_test(test_probe_not),
 		play_test(test_probe_in_recovery), play_test(test_rate_reduction),
-		play_test(test_many_lost),
+		play_test(test_many_lost), play_test(test_duplicates_in_a_batch),
+		play_test(test_holes_in_a_batch), play_test(test_holes_without_sack),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

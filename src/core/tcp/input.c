@@ -181,6 +181,8 @@ static void refuse(struct turn *t, struct sk *sk, const struct tcp_seg *s)
 	/* Linux's tcp_send_dupack(): text sent again tells that our ACK was lost. */
 	if (s->end_seq != s->seq && before(s->seq, b->rcv_nxt)) {
 		tcp_ack_quick(b, TCP_QUICKACKS);
+		if (b->dsack.start != b->dsack.end)	/* RFC 2883 4: each is told of */
+			tcp_emit_ack(t, sk);
 		tcp_dsack_set(t, b, s->seq,
 			      after(s->end_seq, b->rcv_nxt) ? b->rcv_nxt : s->end_seq);
 		b->ack_flags |= ACK_SCHED | ACK_NOW;

@@ -381,6 +381,8 @@ bool tcp_text(struct turn *t, struct sk *sk, struct tcp_seg *s)
 
 	if (s->len == 0 && !fin)
 		return false;
+	if (unlikely(b->dsack.start != b->dsack.end))	/* RFC 2883 4: each duplicate is told of */
+		tcp_emit_ack(t, sk);
 	if (!after(s->end_seq, b->rcv_nxt))
 		return duplicate(t, sk, s);
 	p->seq = s->seq;
@@ -406,5 +408,7 @@ bool tcp_text(struct turn *t, struct sk *sk, struct tcp_seg *s)
 		return in_order(t, sk, s, p);
 	out_of_order(t, sk, s, p);
 	b->ack_flags |= ACK_SCHED | ACK_NOW;
+	if (!(b->flags & TCB_F_SACK))	/* RFC 5681 4.2: the peer counts them, one a segment */
+		tcp_emit_ack(t, sk);
 	return false;
 }
