@@ -356,7 +356,7 @@ void tcp_output(struct turn *t, struct sk *sk)
 
 /* Linux's tcp_write_wakeup(): what fits of the first segment if anything does, else an old
  * sequence number, which makes the peer repeat its window (RFC 9293 3.8.6.1). */
-void tcp_probe(struct turn *t, struct sk *sk)
+bool tcp_probe(struct turn *t, struct sk *sk)
 {
 	struct tcb *b = tcb_of(sk);
 	struct pkt *p = b->tx_next ? pkt_slot(t, b->tx_next) : NULL;
@@ -367,16 +367,16 @@ void tcp_probe(struct turn *t, struct sk *sk)
 
 		if (p->tot > n && tcp_split(t, sk, p, n) != 0) {
 			sk_txwait(t, sk);
-			return;
+			return false;
 		}
 		p->flags |= PKT_F_PSH;
-		if (send_new(t, sk, p) == 0)
-			keep_timer(t, sk);
-		return;
+		if (send_new(t, sk, p) != 0)
+			return false;
+		keep_timer(t, sk);
+		return true;
 	}
 	ev(t, EV_TCP_PERSIST, sk->self, b->snd_una, b->snd_wnd);
-	if (tcp_emit_ctl(t, sk, b->snd_una - 1, TCP_F_ACK) != 0)
-		return;		/* the timer tries again */
+	return tcp_emit_ctl(t, sk, b->snd_una - 1, TCP_F_ACK) == 0;
 }
 
 /* ---- from net/ --------------------------------------------------------------------------------- */

@@ -139,7 +139,8 @@ bool tcp_queue_fin(struct turn *t, struct sk *sk);
  * peer's window has no room for it; tcp_emit_data()'s errors. */
 must_check int tcp_send_next(struct turn *t, struct sk *sk);
 must_check int tcp_retransmit(struct turn *t, struct sk *sk, struct pkt *p);
-void tcp_probe(struct turn *t, struct sk *sk);	/* window probe (RFC 9293 3.8.6.1) */
+/* Window probe (RFC 9293 3.8.6.1). False: it has not left, for want of frame, ring or neighbour. */
+must_check bool tcp_probe(struct turn *t, struct sk *sk);
 uint32_t tcp_mss_goal(const struct tcb *b);	/* mss bounded by half the largest window */
 
 /* ---- acked.c: what an acknowledgement frees ------------------------------------------------- */

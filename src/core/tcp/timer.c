@@ -15,6 +15,8 @@
  */
 #include "core/tcp/parts.h"
 
+#define PROBE_AGAIN_NS	(2 * NS_PER_MS)
+
 void tcp_tmr_sync(struct turn *t, struct sk *sk)
 {
 	const struct tcb *b = tcb_of(sk);
@@ -156,6 +158,15 @@ static bool fire_rto(struct turn *t, struct sk *sk)
 	return true;
 }
 
+/* Probes cannot even leave, and the peer has not been heard for as long as a retransmission
+ * would be tried. (Without probes unanswered: a peer that answers may keep its window shut.) */
+static bool is_cut_off(const struct turn *t, const struct tcb *b, uint32_t max)
+{
+	uint64_t ms = patience_ms(max);
+
+	return (t->now - b->retrans_at) / NS_PER_MS >= ms && tcp_now_ms(t) - b->last_ack_ms >= ms;
+}
+
 static bool fire_persist(struct turn *t, struct sk *sk)
 {
 	struct tcb *b = tcb_of(sk);
@@ -164,7 +175,8 @@ static bool fire_persist(struct turn *t, struct sk *sk)
 
 	if (b->retrans_at == 0)
 		b->retrans_at = t->now;
-	if (b->n_probes > 0 && (b->user_timeout_ms ? out_of_patience(t, sk, b) : b->n_probes >= max)) {
+	if (b->n_probes == 0 ? is_cut_off(t, b, max) :
+	    b->user_timeout_ms ? out_of_patience(t, sk, b) : b->n_probes >= max) {
 		give_up(t, sk);
 		return false;
 	}
@@ -176,8 +188,15 @@ static bool fire_persist(struct turn *t, struct sk *sk)
 		tcp_output(t, sk);
 		return true;
 	}
-	b->n_probes += b->n_probes < UINT8_MAX;
-	tcp_probe(t, sk);
+	if (tcp_probe(t, sk)) {
+		b->n_probes += b->n_probes < UINT8_MAX;
+		return true;
+	}
+	/* What never left is no probe that the peer has not answered. Soon again: a neighbour
+	 * that is asked for once a back-off may be forgotten each time before it is used. */
+	b->n_rtx -= b->n_rtx > 0;
+	b->rtx_at = t->now + PROBE_AGAIN_NS + (t->now - b->retrans_at) / 16;
+	tcp_tmr_sync(t, sk);
 	return true;
 }
 
