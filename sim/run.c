@@ -328,6 +328,28 @@ static void count_back(struct sim *w, struct sim_stack *s)
 			 eps, g->work_head, g->txwait_head);
 }
 
+/* S7: with nothing lost, late, out of order or dropped by a receiver short of frames, what is sent again is a mistake. */
+static void count_repeats(struct sim *w)
+{
+	const struct knobs *k = &w->k;
+	uint64_t drops = 0;
+
+	for (uint32_t i = 0; i < w->n_stacks; i++)
+		drops += w->stack[i].seg->counters[EV_TCP_OOO_DROP] + w->stack[i].seg->counters[EV_PKT_EMPTY];
+	if (w->n_lost || drops || w->wire_faults || k->bits_per_s || k->stop_every_ns || k->hold_ppm || k->mishap_ppm ||
+	    k->neigh_ns || k->kill_at || k->cut_at || k->slay_ppm || k->path_mtu || k->churn_every_ns || k->hostile)
+		return;
+	for (uint32_t i = 0; i < w->n_stacks; i++) {
+		const uint64_t *c = w->stack[i].seg->counters;
+		uint64_t n = c[EV_TCP_RETRANS], rto = c[EV_TCP_RTO];
+
+		/* The probe of a tail may meet a delayed ACK (RFC 8985 7.5). */
+		if (n > c[EV_TCP_TLP] || rto)
+			sim_fail(w, "S7: stack %u sends %llu segments again, %llu time-outs, and nothing was lost", i,
+				 (unsigned long long)n, (unsigned long long)rto);
+	}
+}
+
 void sim_run(const char *name, uint64_t seed, const char *record_to, struct sim_result *ret)
 {
 	const struct world *world = world_find(name);
@@ -343,6 +365,7 @@ void sim_run(const char *name, uint64_t seed, const char *record_to, struct sim_
 	if (!setjmp(w->fail_jmp)) {
 		world_make(w, world);
 		live(w);
+		count_repeats(w);
 		for (uint32_t i = 0; i < w->n_stacks; i++) {
 			if (!w->stack[i].retired && !w->troubled && !w->k.may_leak)
 				count_back(w, &w->stack[i]);

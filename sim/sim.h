@@ -17,6 +17,7 @@
  *       rewritten while it is at the device;
  *   S4  the programs, who know each byte that they must receive, and when the stream ends;
  *   S5  the clock: a conversation that is not over when time runs out has hung;
+ *   S7  a perfect wire and awake programs: nobody sends anything twice;
  *   S6  the end: all sockets closed and timers run out, every frame, slot, port and waiter is
  *       back where it came from.
  */

@@ -256,6 +256,10 @@ static void accept_all(struct sim *w, struct turn *t, struct sim_stack *s, struc
 		while (l && n && (sk = tcp_accept(t, l))) {
 			struct end *e = end_of_accepted(w, s, sk);
 
+			if (!e && w->k.slay_ppm) {	/* its program died within connect() */
+				net_close(t, sk);
+				continue;
+			}
 			if (!e)
 				sim_fail(w, "S4: accepted a connection that nobody made, from port %u", sk->rport);
 			n--;

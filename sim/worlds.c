@@ -342,6 +342,7 @@ static void set_any(struct sim *w, struct knobs *k)
 	k->shuffle_ppm = prng_below(&w->rng, 2) ? 200000 : 0;
 	if (!k->n_talks)
 		k->n_talks = 1;
+	k->n_threads = max_u32(k->n_threads, k->n_procs);
 	k->bytes_max = min_u64(k->bytes_max, 200000);
 	k->bytes_min = min_u64(k->bytes_min, k->bytes_max);
 }
