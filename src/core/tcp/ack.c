@@ -118,7 +118,7 @@ void tcp_ack_on_data(struct turn *t, struct sk *sk, const struct tcp_seg *s)
 void tcp_ack_on_sent(struct turn *t, struct tcb *b)
 {
 	(void)t;
-	b->ack_flags &= ACK_WORK;
+	b->ack_flags = 0;
 	b->delack_at = NEVER_NS;
 	if (b->quick && --b->quick == 0 && b->ato_ms)
 		b->ato_ms = TCP_DELACK_MIN_MS;

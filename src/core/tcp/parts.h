@@ -45,7 +45,6 @@
 #define TCP_MAX_TW		16384u
 #define TCP_MAX_EMBRYOS		4096u	/* of one listener */
 #define TCP_COALESCE_MAX	1024u	/* payloads up to this are copied to free their frame */
-#define TCP_WND_MAX		(65535u << TCP_WS_MAX)
 
 /* A received segment, on the C stack. Sequence numbers as on the wire. */
 struct tcp_seg {

@@ -80,7 +80,6 @@
 #define TCB_F_NOSPACE	(1u << 18)	/* the user met a full send buffer */
 #define TCB_F_ACCEPTQ	(1u << 19)	/* on the listener's accept queue, not its embryo list */
 #define TCB_F_SND_URG	(1u << 20)	/* snd_up is ahead of snd_una */
-#define TCB_F_REUSEADDR	(1u << 21)
 #define TCB_F_V4	(1u << 22)	/* the peer is IPv4: smaller headers */
 #define TCB_F_ACTIVE	(1u << 23)	/* opened by connect(): a simultaneous open stays so */
 #define TCB_F_DEAD	(1u << 24)	/* ended by reset or timeout: both directions are shut */
@@ -93,7 +92,6 @@
 #define ACK_NOW		(1u << 1)	/* at the end of this batch at the latest */
 #define ACK_PUSHED	(1u << 2)	/* small pushed segment came: acknowledge when read */
 #define ACK_PUSHED2	(1u << 3)	/* a second one */
-#define ACK_WORK	(1u << 4)	/* tcp_work() is to look */
 
 /* pkt.mark in txq: the scoreboard */
 #define MARK_SACKED	(1u << 0)	/* the peer has it, above snd_una */
