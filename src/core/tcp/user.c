@@ -398,10 +398,17 @@ static uint64_t peek_bytes(struct turn *t, struct sk *sk, struct cursor *c, uint
 
 		skip -= from;
 		n = (uint32_t)min_u64(want - done, p->tot - from);
-		if (to_mark(b, n, at + from) < n) {
-			n = to_mark(b, n, at + from);
-			copy_to_user(t, p, from, c, n);
-			return done + n;
+		if (unlikely(to_mark(b, n, at + from) < n)) {
+			uint32_t off = to_mark(b, n, at + from);
+
+			if (off || done) {
+				copy_to_user(t, p, from, c, off);
+				return done + off;
+			}
+			if (!(b->flags & TCB_F_OOBINLINE)) {	/* at the mark: past it, as a read */
+				from++;
+				n = (uint32_t)min_u64(want, p->tot - from);
+			}
 		}
 		copy_to_user(t, p, from, c, n);
 		done += n;
