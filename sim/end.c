@@ -52,8 +52,12 @@ void end_finish(struct sim *w, struct end *e, int err)
 			 (unsigned long long)e->rx_pos, (unsigned long long)e->rx_total);
 	if (err || e->killed || e->linger0 || e->abort_at != NEVER_NS) {
 		e->talk->may_fail = true;
-		if (!o->finished && o->open)
+		if (!o->finished && o->open) {
 			o->give_up_at = w->now + PATIENCE_NS;
+			/* It may be asleep for good, for what would tell it was lost with the
+			 * rest: it looks up, and sleeps again as long as its patience lasts. */
+			thread_wake(w, o->s, &o->s->th[o->thread], 1000);
+		}
 	}
 }
 
