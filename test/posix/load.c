@@ -76,13 +76,16 @@ static bool exchange(int fd, const char *out, char *in, size_t n)
 static void finish(int fd, uint32_t how, const char *out)
 {
 	struct timeval tv = { 10, 0 };
+	ssize_t r;
 	char c;
 
 	if (how % 4 == 0) {
 		setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv));
 		shutdown(fd, SHUT_WR);
-		if (recv(fd, &c, 1, 0) != 0)
-			fail("no end after shutdown");
+		errno = 0;
+		r = recv(fd, &c, 1, 0);
+		if (r)
+			fail(r > 0 ? "a byte too many" : "no end after shutdown");
 	} else if (how % 4 == 1 && send(fd, out, 1000, MSG_NOSIGNAL) < 0) {
 		fail("last send");
 	}
