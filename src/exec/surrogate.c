@@ -35,7 +35,11 @@
 
 #define WATCHDOG_MS	10
 #define UNBORN_NS	(10 * NS_PER_S)	/* a slot claimed for a child that never said its pid */
-#define OWNER_TW_NS	(60 * NS_PER_S)	/* only TIME_WAIT is left: its own length, and no more */
+/* Only TIME_WAIT is left: long enough to answer a last FIN sent again, not the 60 s that a
+ * program's own stack keeps it. A dead program's stack holds its port blocks, thousands of
+ * ports, and its place among its user's 16 stacks: short-lived clients, one after another,
+ * ran out of both. A FIN that comes even later meets the kernel's reset. */
+#define OWNER_TW_NS	(3 * NS_PER_S)
 #define OWNER_NS	(1200 * NS_PER_S)	/* TCP gives up on a silent peer after some 924 s */
 #define OWNER_NAP_NS	(1 * NS_PER_S)
 #define PORTS_AGAIN_NS	(1 * NS_PER_S)
