@@ -122,10 +122,12 @@ test: deps
 nightly: deps
 	FUZZ_SECONDS=900 SIM_SEEDS=20000 MIB=1024 dev/test
 demo: deps
-	$(MAKE) all apps
+	@echo "building: a minute or so"
+	@$(MAKE) -s all apps
 	test/apps/demo
 bench: deps
-	$(MAKE) all apps
+	@echo "building: a minute or so"
+	@$(MAKE) -s all apps
 	test/bench/bench
 install: all
 	install -d $(I)/bin $(I)/sbin $(I)/lib/onramp $(I)/libexec/onramp $(addprefix $(I)/share/man/man,1 5 7 8)
