@@ -224,7 +224,11 @@ static void test_receive_full(void **state)
 	got = 0;
 	for (int i = 0; i < 100; i++)
 		got += datagram("10.0.0.2", 1, "10.0.0.1", 53, "x", 1) == V_TAKEN;
-	assert_true(got < 60);
+	/* How many that is depends on what the fill ring holds by then; the pool's last eighth is
+	 * not theirs, and the device still has frames to receive into. */
+	assert_true(got < 100);
+	assert_in_range(pkt_n_free(t), 1, 128 / 8 - 1);
+	assert_true(t->map->seg->n_posted[0] >= 128 / 4);
 	udp_close(t, sk);
 }
 
