@@ -328,7 +328,8 @@ static void count_back(struct sim *w, struct sim_stack *s)
 			 eps, g->work_head, g->txwait_head);
 }
 
-/* S7: with nothing lost, late, out of order or dropped by a receiver short of frames, what is sent again is a mistake. */
+/* S7: with nothing lost, late, out of order or dropped by a receiver short of frames, what is
+ * sent again is a mistake. */
 static void count_repeats(struct sim *w)
 {
 	const struct knobs *k = &w->k;
