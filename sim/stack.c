@@ -145,7 +145,7 @@ void stack_make(struct sim *w, struct sim_stack *s)
 {
 	struct geometry g = { .n_socks = w->k.n_socks, .n_pkts = w->k.n_pkts, .n_flow_buckets = 64,
 			      .n_listen_buckets = 8, .n_epolls = 8, .n_epitems = 2 * w->k.n_socks,
-			      .n_trace = 256 };
+			      .n_trace = 256, .n_pairs = 2 };
 	int err;
 
 	if (!s->host->mirror)

@@ -22,9 +22,11 @@
 enum ctl_op {
 	CTL_HELLO = 1,		/* any client first: version and layout hash; reply: agent's */
 	CTL_STACK_GET = 2,	/* program: a stack. Reply u.stack; fds: segment, mirror (read-only),
-				 * xsk[n_vis], bell[N_WAITERS]. Optionally sends no fd. */
-	CTL_LEASE_ADD = 3,	/* program: u.lease; fd: its own bound socket. 0, -EADDRINUSE,
-				 * -EPERM, -EADDRNOTAVAIL (no attached interface has it), -EDQUOT */
+				 * front, pipe (read end), xsk[n_vis], bell[N_WAITERS]. Optionally
+				 * sends no fd. n_vis may be 0: same-host traffic only. */
+	CTL_LEASE_ADD = 3,	/* program: u.lease; fd: its own bound socket. The port is in the directory
+				 * from now on; and, if an attached interface has the address, in its
+				 * filters. 0, -EADDRINUSE, -EPERM, -EADDRNOTAVAIL, -EDQUOT */
 	CTL_LEASE_DEL = 4,	/* program or surrogate: u.lease, the listener or socket is closed */
 	CTL_FLOW_ADD = 5,	/* program or surrogate: u.flow, an exact tuple under a lease it holds,
 				 * so that the connection outlives the lease */
@@ -37,6 +39,11 @@ enum ctl_op {
 	CTL_STACKS = 12,	/* anyone: u.index = i; reply u.info of the i-th stack; -ENOENT past the end.
 				 * fd: its segment, read-only, if the caller is root or its user */
 	CTL_SHUTDOWN = 13,	/* root: detach all and exit */
+	CTL_PAIR_GET = 15,	/* program: u.pair.peer: the pair with that stack, made if there is none.
+				 * Reply u.pair; fds: pair, the peer's front (read-only), the write end of
+				 * the peer's pipe. -ENOENT: no such stack; -EDQUOT: N_PAIRS */
+	CTL_PAIR_AT = 16,	/* program or surrogate: u.pair.slot. Reply as above; -ENOENT */
+	CTL_PAIR_DEL = 17,	/* program or surrogate: u.pair.slot, whose pair is over, may be used again */
 	CTL_STACK_JOIN = 14,	/* forked child or surrogate: u.index = stack id; says which stack this
 				 * connection speaks for; fd: the segment (same inode proves it) */
 };
@@ -66,6 +73,14 @@ struct ctl_flow {
 	uint16_t lport, rport;
 	uint8_t	 proto;
 	uint8_t	 pad[3];
+};
+
+struct ctl_pair {
+	uint32_t slot;		/* of the caller's stack: 0 .. N_PAIRS - 1 */
+	uint32_t side;		/* the caller's stack is side 0 or 1; 0 for a pair with itself */
+	uint32_t pair_id;
+	uint32_t peer;		/* stack id */
+	uint32_t is_self, pad;
 };
 
 struct ctl_ports { uint16_t base, count; uint32_t pad; };
@@ -106,6 +121,7 @@ struct ctl_msg {
 		struct ctl_stack  stack;
 		struct ctl_lease  lease;
 		struct ctl_flow	  flow;
+		struct ctl_pair	  pair;
 		struct ctl_ports  ports;
 		struct ctl_neigh  neigh;
 		struct ctl_link	  link;

@@ -70,6 +70,33 @@ struct mir_neigh {
 	uint8_t	 pad;
 };
 
+/*
+ * The directory: which local port is served by which stack of this agent, and which pairs
+ * (abi/aperture.h) each stack has. Under the same seqlock; a change of it changes `ports_seq`,
+ * not `generation`.
+ */
+struct dir_port {
+	struct ipaddr laddr;	/* as bound; a wildcard takes every local address of its family */
+	uint16_t lport;
+	uint8_t	 proto;		/* 0: slot unused */
+	uint8_t	 dual;		/* :: without IPV6_V6ONLY: IPv4 too */
+	uint32_t stack_id;
+	uint32_t next;		/* slot + 1 of the next in the bucket; 0: the last */
+};
+static_assert(sizeof(struct dir_port) == 28, "layout");
+
+static inline uint32_t dir_bucket(uint8_t proto, uint16_t lport)
+{
+	return ((uint32_t)lport * 2 + (proto & 1)) & (N_DIR_BUCKETS - 1);
+}
+
+/* Indexed by the agent's slot of the stack, which STACK_GET told. Read without the seqlock. */
+struct dir_stack {
+	uint32_t stack_id;	/* 0: none */
+	uint32_t changes;	/* counts up when pair_id[] has changed */
+	uint32_t pair_id[N_PAIRS];	/* 0: no pair there (any more) */
+};
+
 struct mirror {
 	uint64_t magic;
 	uint32_t seq;
@@ -80,6 +107,10 @@ struct mirror {
 	struct mir_addr	 addrs[N_ADDRS];
 	struct mir_route routes[N_ROUTES];
 	struct mir_neigh neighs[N_NEIGHS];
+	uint32_t ports_seq, pad_ports;
+	uint32_t buckets[N_DIR_BUCKETS];	/* slot + 1 in ports[]; 0: none */
+	struct dir_port ports[N_DIR_PORTS];
+	struct dir_stack stacks[N_DIR_STACKS];	/* [0] unused */
 };
 static_assert(sizeof(struct mir_route) == 64, "layout");
 static_assert(sizeof(struct mir_neigh) == 28, "layout");

@@ -4,7 +4,7 @@
  * address by each program that runs the core on it (application, surrogate, simulator).
  *
  *   header | procs | waiters | flow buckets | listen buckets | epolls | epitems | trace |
- *   pkts (metadata) | socks | packet memory (page aligned; the UMEM)
+ *   pkts (metadata) | socks | aperture tables | packet memory (page aligned; the UMEM)
  *
  * No pointers. A handle is a slot, in wrapped integers, and 0 names nothing; an sk_h also
  * carries the slot's generation. Each group of fields names its one writer; "turn" is the
@@ -20,6 +20,7 @@
 #include <assert.h>
 #include <stdint.h>
 
+#include "abi/aperture.h"
 #include "base/limits.h"
 #include "base/types.h"
 
@@ -171,6 +172,7 @@ enum sk_kind {
 	SK_TCP = 1,		/* a connection, from SYN to TIME_WAIT */
 	SK_LISTEN = 2,		/* a TCP listener */
 	SK_UDP = 3,
+	SK_AP = 4,		/* a connection through an aperture: state is TCP's, no segment is sent */
 };
 
 #define SK_F_ORPHAN	(1u << 0)	/* no descriptor refers to it any more */
@@ -187,6 +189,7 @@ enum sk_kind {
 #define SK_F_FAMILY6	(1u << 11)	/* the descriptor is AF_INET6 (addresses print so) */
 #define SK_F_EMBRYO	(1u << 12)	/* not yet accepted: belongs to `parent` */
 #define SK_F_REUSEADDR	(1u << 13)
+#define SK_F_EDGES	(1u << 14)	/* some epoll item of it is edge-triggered */
 
 #define SK_PROTO_BYTES	576
 #define SK_BYTES	768
@@ -275,12 +278,60 @@ struct port_block {		/* writer: turn */
 };
 static_assert(PORT_BLOCK == 64, "a bit each");
 
+/* ---- apertures: what a stack must be able to trust about its pairs ---------------------------- */
+
+struct ap_chan_own {		/* our side of one channel; writer: turn */
+	uint32_t sk;		/* sk_h, or 0: closed here */
+	uint32_t nonce;		/* of the connection; 0: the channel is free */
+	uint32_t page[2];	/* our rings in it, older and newer, while the peer may read them */
+	uint8_t	 shift[2];	/* 0: none */
+	uint8_t	 peer_gone;
+	uint8_t	 pad[5];
+	uint32_t next;		/* free channels of ours */
+	uint32_t list;		/* spare */
+};
+static_assert(sizeof(struct ap_chan_own) == 32, "two a line");
+
+#define AP_N_ORDERS (AP_MAX_SHIFT - AP_PAGE_SHIFT + 1)
+
+struct ap_pool {		/* buddies of pages; writer: turn (core/ap/pool.c) */
+	uint16_t free[AP_N_ORDERS];	/* first free block of each order; 0: none */
+	uint16_t used;		/* pages ever handed out: above them memory is untouched */
+	uint32_t n_taken;	/* pages in use */
+	uint8_t	 order[AP_POOL_PAGES];	/* of the block that begins here, + 1; free ones | 0x80 */
+	uint16_t next[AP_POOL_PAGES], prev[AP_POOL_PAGES];
+};
+
+/* One table a pair; sparse memory: a pair that was never made costs nothing. For a pair of the
+ * stack with itself both sides are ours; else [own side] alone is used. */
+struct ap_table {
+	struct ap_chan_own chan[2][AP_N_CHANS];
+	struct ap_pool pool[2];
+};
+
+struct ap_slot {		/* writer: turn */
+	uint32_t pair_id;	/* 0: unused */
+	uint32_t peer;		/* stack id */
+	uint8_t	 side;		/* ours; of a pair with oneself 0 */
+	uint8_t	 is_self;
+	uint8_t	 over;		/* the agent ended it: what is left may be read */
+	uint8_t	 pad;
+	uint32_t n_socks;	/* SK_AP sockets on it */
+	uint32_t free_chan;	/* first free of ours; 0: none */
+	uint32_t used_chan;	/* of ours, ever used */
+	uint32_t rung;		/* the arming of the peer for which we rang */
+	/* private positions in lane d; of the one we read: rd and swept, of the other: wr */
+	uint32_t wr[2], rd[2], var_wr[2], var_rd[2], swept[2];
+};
+static_assert(sizeof(struct ap_slot) == 68, "no padding");
+
 /* ---- header ---------------------------------------------------------------------------------- */
 
 struct geometry {		/* fixed by the agent before anybody maps; checked, then copied */
 	uint32_t n_socks, n_pkts, n_flow_buckets, n_listen_buckets, n_epolls, n_epitems, n_trace;
-	uint32_t pad;
-	uint64_t off_flow, off_listen, off_epolls, off_epitems, off_trace, off_pkts, off_socks, off_umem;
+	uint32_t n_pairs;
+	uint64_t off_flow, off_listen, off_epolls, off_epitems, off_trace, off_pkts, off_socks, off_ap,
+		 off_umem;
 	uint64_t bytes;		/* of the whole segment */
 };
 
@@ -306,7 +357,9 @@ struct segment {
 	uint32_t kicks_owed;	/* bit per VI: posted to a tx ring, device not told yet */
 	uint32_t n_conns;	/* TCP connections and UDP sockets alive */
 	uint64_t kicks_since;	/* ns: since when kicks_owed is not 0 */
-	uint64_t pad_peek[2];
+	uint32_t ap_self;	/* 1: a pair with oneself has unread events */
+	uint32_t n_ap;		/* slots of ap[] ever used: above them none is */
+	uint64_t pad_peek[1];
 
 	/* all else; writer: turn */
 	uint32_t free_sk, free_pkt, free_ep, free_epi;	/* first free slot of each pool; 0: none */
@@ -327,6 +380,7 @@ struct segment {
 	struct proc_slot procs[N_PROCS];
 	struct waiter waiters[N_WAITERS] cacheline_aligned;
 	uint64_t counters[N_EVENTS_MAX];
+	struct ap_slot ap[N_PAIRS];
 	/* Next hops whose address is wanted; addr any: slot unused. `asked` 0: owed to the agent;
 	 * whoever takes it to the agent sets it to 1 while it holds the turn. `at`: when it was
 	 * last owed; first_at: since when it has been wanted without a pause. */

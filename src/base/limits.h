@@ -41,4 +41,16 @@
 #define N_LEASES	65536	/* filter entries of one agent */
 #define N_LEASES_STACK	16384	/* filter entries of one stack */
 
+#define N_PAIRS		64	/* peers of a stack on its own host, itself included */
+#define AP_N_CHANS	8192	/* connections of a pair: 8,192 x 448 B = 3.5 MiB */
+#define AP_N_EVENTS	32768	/* events of a lane: 512 KiB; four a channel, then all are looked at */
+#define AP_VAR_WORDS	262144	/* datagrams under way in a lane: 1 MiB */
+#define AP_PAGE_SHIFT	12	/* the smallest ring of a stream: 4 KiB */
+#define AP_PAGE		(1u << AP_PAGE_SHIFT)
+#define AP_MAX_SHIFT	22	/* the largest: 4 MiB */
+#define AP_POOL_PAGES	32768	/* ring memory of one side of a pair: 128 MiB */
+#define N_DIR_PORTS	4096	/* directory: listeners and bound datagram sockets of the host's stacks */
+#define N_DIR_STACKS	72	/* ... its slots for stacks: N_STACKS, spares, and none */
+#define N_DIR_BUCKETS	1024	/* ... by protocol and port */
+
 #endif

@@ -16,7 +16,7 @@
 #include <errno.h>
 
 #define LINE	64u
-#define N_POOLS	8u
+#define N_POOLS	9u
 
 struct pool { uint64_t off; uint64_t count; uint64_t each; uint64_t max; };
 
@@ -30,6 +30,7 @@ static void pools_of(const struct geometry *g, struct pool ret[N_POOLS])
 		{ g->off_trace, g->n_trace, sizeof(struct trace_rec), N_TRACE },
 		{ g->off_pkts, g->n_pkts, sizeof(struct pkt), N_PKTS },
 		{ g->off_socks, g->n_socks, SK_BYTES, N_SOCKS },
+		{ g->off_ap, g->n_pairs, sizeof(struct ap_table), N_PAIRS },
 		{ g->off_umem, g->n_pkts, FRAME_BYTES, N_PKTS },
 	};
 
@@ -42,7 +43,7 @@ void geometry_lay_out(struct geometry *g)
 {
 	uint64_t *off[N_POOLS] = {
 		&g->off_flow, &g->off_listen, &g->off_epolls, &g->off_epitems,
-		&g->off_trace, &g->off_pkts, &g->off_socks, &g->off_umem,
+		&g->off_trace, &g->off_pkts, &g->off_socks, &g->off_ap, &g->off_umem,
 	};
 	struct pool p[N_POOLS];
 	uint64_t at = sizeof(struct segment);
@@ -61,7 +62,7 @@ void geometry_standard(struct geometry *ret)
 	*ret = (struct geometry){
 		.n_socks = N_SOCKS, .n_pkts = N_PKTS, .n_flow_buckets = N_FLOW_BUCKETS,
 		.n_listen_buckets = N_LISTEN_BUCKETS, .n_epolls = N_EPOLLS,
-		.n_epitems = N_EPITEMS, .n_trace = N_TRACE,
+		.n_epitems = N_EPITEMS, .n_trace = N_TRACE, .n_pairs = N_PAIRS,
 	};
 	geometry_lay_out(ret);
 }

@@ -21,7 +21,7 @@ struct rig {
 
 static const struct geometry rig_small = {
 	.n_socks = 64, .n_pkts = 128, .n_flow_buckets = 32, .n_listen_buckets = 8,
-	.n_epolls = 8, .n_epitems = 128, .n_trace = 64,
+	.n_epolls = 8, .n_epitems = 128, .n_trace = 64, .n_pairs = 2,
 };
 
 static inline void rig_begin(struct rig *r, uint64_t now)

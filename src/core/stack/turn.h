@@ -34,6 +34,13 @@ typedef uint64_t (*csum_fn)(const void *p, size_t n, uint64_t sum);
  * One process's private view of a mapped segment: pointers and geometry, checked once by
  * shm_attach() and never read from the segment again. Masks are sizes less one.
  */
+struct ap_view {
+	struct ap_pair	*pair;
+	const struct ap_front *front;	/* the peer's */
+	uint32_t	 pair_id;
+	int		 bell_fd;	/* write end of the peer's pipe; the executor's */
+};
+
 struct stack_map {
 	struct segment	*seg;
 	uint32_t	*flow;		/* n_flow_buckets sk slots */
@@ -42,11 +49,16 @@ struct stack_map {
 	struct epitem	*epis;
 	struct trace_rec *trace;
 	struct pkt	*pkts;
+	struct ap_table	*ap_tables;	/* n_pairs */
 	uint8_t		*socks;		/* SK_BYTES each */
 	uint8_t		*umem;
 	uint32_t sk_mask, pkt_mask, flow_mask, listen_mask, ep_mask, epi_mask, trace_mask;
 	uint32_t n_vis;			/* slots of vi[] in use */
 	struct vif_map	 vi[N_VIS];
+	/* Pairs mapped here (exec/pairs.c): base NULL or pair_id 0: not (yet). Changed in turns. */
+	struct ap_view	 ap[N_PAIRS];
+	struct ap_front	*front;		/* our own; NULL: no apertures */
+	uint32_t	 n_pairs;
 	const struct mirror *mirror;
 	csum_fn		 csum;		/* the fastest this CPU has */
 	uint64_t	 bytes;		/* mapped */
@@ -65,6 +77,7 @@ struct turn {
 	uint32_t budget;	/* packets this turn may still take from the rings */
 	uint32_t bells;		/* bit per VI: frames were posted to its tx ring, tell the device */
 	uint32_t wakes;		/* bit per waiter: ring its bell */
+	uint64_t ap_rings;	/* bit per pair: its other stack sleeps, write to its pipe */
 	uint32_t asks;		/* 1: seg->neigh_asks or port_scarce wants the agent */
 	uint32_t n_woken;	/* threads woken so far (S0c-IRQ-03) */
 	mishap_fn mishap;

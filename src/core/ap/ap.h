@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Connections through apertures (abi/aperture.h): what TCP is to its users, between two
+ * stacks of one host that map the same memory. A socket of kind SK_AP promises what SK_TCP
+ * does and has TCP's states, without segments: a byte sent lies where the peer reads it.
+ *
+ * All calls are made in a turn and never wait, but those that say "no turn".
+ */
+#ifndef CORE_AP_AP_H
+#define CORE_AP_AP_H
+
+#include <sys/uio.h>
+
+#include "abi/ctl.h"
+#include "core/tcp/tcp.h"
+#include "core/udp/udp.h"
+
+/* ---- pairs, from exec/ ------------------------------------------------------------------------ */
+
+/*
+ * The agent made, or replaced, the pair in this slot, and map->ap[slot] shows it (its base and
+ * pair_id are set by the caller in this very turn). Nothing is done if the stack knows that
+ * pair already (another process came first); else whatever the slot held is reset.
+ */
+void ap_pair_open(struct turn *t, uint32_t slot, const struct ctl_pair *d);
+/* The agent says that the pair is over: its other stack is gone. What was received can still be
+ * read; connections that the peer did not end are reset (ECONNRESET). */
+void ap_pair_over(struct turn *t, uint32_t slot);
+/* True if a pair that is over has no socket left: its slot may go back (CTL_PAIR_DEL). No turn. */
+bool ap_pair_is_done(const struct stack_map *map, uint32_t slot);
+/* Which slot has the pair with that stack: -ENOENT. */
+must_check int ap_pair_find(const struct turn *t, uint32_t peer_stack, uint32_t *ret_slot);
+
+/* ---- events, from net/ and the executors -------------------------------------------------------- */
+
+/* Events wait in a lane of a pair mapped here, or in one with oneself. No turn: a load a pair. */
+bool ap_pending(const struct stack_map *map);
+/* Takes what is there, at most t->budget. Returns events taken. */
+uint32_t ap_poll(struct turn *t);
+/* Before a sleep, after the waiter's state is ASLEEP and before its last look (S0c-IRQ-02): from
+ * now on a peer that has something for us rings. No turn. */
+void ap_arm(const struct stack_map *map);
+/* Somebody looks again: peers need not ring. No turn. */
+void ap_disarm(const struct stack_map *map);
+
+void ap_tick(struct turn *t, struct sk *sk);	/* idle: gives its ring back */
+void ap_check(struct turn *t, struct sk *sk);
+
+/* ---- OPEN ------------------------------------------------------------------------------------------ */
+
+/* Who serves that local address and port: its stack's id, or 0 (the kernel, or nobody). Reads the
+ * directory; no turn. */
+uint32_t ap_lookup(const struct stack_map *map, uint8_t proto, const struct ipaddr *to, uint16_t port);
+/* An address of this host: loopback, or one that the mirror has. No turn. */
+bool ap_is_local(const struct stack_map *map, const struct ipaddr *a);
+
+/* Connects through the pair in `slot`; established at once, as far as this side is concerned:
+ * the other stack makes the connection of it when it looks, as a backlog would. -ENOBUFS:
+ * no channel or socket free; -EADDRNOTAVAIL: no port; -EADDRINUSE. */
+must_check int ap_connect(struct turn *t, uint32_t slot, const struct tcp_opts *o,
+			  const struct ipaddr *laddr, uint16_t lport, const struct ipaddr *raddr,
+			  uint16_t rport, struct sk **ret);
+
+/* ---- the rest: as the function of the same name in core/tcp/tcp.h says -------------------------------- */
+
+must_check int64_t ap_send(struct turn *t, struct sk *sk, const struct iovec *iov, uint32_t n_iov,
+			   uint32_t flags);
+must_check int64_t ap_recv(struct turn *t, struct sk *sk, const struct iovec *iov, uint32_t n_iov,
+			   uint32_t flags, uint32_t skip);
+bool ap_at_mark(struct turn *t, struct sk *sk);
+must_check int ap_shutdown(struct turn *t, struct sk *sk, int how);
+void ap_close(struct turn *t, struct sk *sk);
+void ap_abort(struct turn *t, struct sk *sk, int err);
+void ap_set_opts(struct turn *t, struct sk *sk, const struct tcp_opts *o);
+void ap_get_opts(struct turn *t, struct sk *sk, struct tcp_opts *ret);
+void ap_get_info(struct turn *t, struct sk *sk, struct tcp_info *ret, size_t bytes);
+uint32_t ap_unread(struct turn *t, struct sk *sk);
+/* What poll() would say now, from the shared lines. No turn; a hint, as all peeks are. */
+uint32_t ap_peek(const struct stack_map *map, const struct sk *sk);
+/* Somebody is going to wait for it: the peer tells of the next byte, and of room. */
+void ap_want(struct turn *t, struct sk *sk);
+
+/* One datagram to a bound socket of the stack at the other end; -EAGAIN: its queue is full, and
+ * it is dropped, as a full receive buffer drops it. */
+must_check int ap_dgram(struct turn *t, uint32_t slot, const struct udp_addr *from,
+			const struct udp_addr *to, const struct iovec *iov, uint32_t n_iov);
+
+#endif
