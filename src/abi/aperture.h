@@ -38,7 +38,8 @@
 struct ap_front {
 	uint64_t magic;
 	uint32_t stack_id;
-	uint32_t pad[13];
+	uint32_t n_arms;	/* armings so far; atomic: threads arm side by side */
+	uint32_t pad[12];
 	/* 0: somebody looks, or will soon; do not ring. Else the number of this arming: ring
 	 * once for it (S0c-IRQ-04). Writer: threads of the stack, before they sleep. */
 	uint32_t armed cacheline_aligned;
@@ -134,7 +135,8 @@ struct ap_name {		/* CONNECT's words (S2-CON-02, S2-NONCE-01); writer: who conne
 	uint16_t lport, rport;
 	uint32_t nonce;
 	uint32_t start[2];	/* positions at which the two directions begin */
-	uint32_t pad[4];
+	uint32_t wish;		/* the connecting side's want_data as it begins */
+	uint32_t pad[3];
 };
 static_assert(sizeof(struct ap_name) == 64, "a line");
 

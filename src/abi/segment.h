@@ -190,6 +190,7 @@ enum sk_kind {
 #define SK_F_EMBRYO	(1u << 12)	/* not yet accepted: belongs to `parent` */
 #define SK_F_REUSEADDR	(1u << 13)
 #define SK_F_EDGES	(1u << 14)	/* some epoll item of it is edge-triggered */
+#define SK_F_ACCEPTQ	(1u << 15)	/* on the listener's accept queue, not its embryo list */
 
 #define SK_PROTO_BYTES	576
 #define SK_BYTES	768
@@ -231,12 +232,12 @@ struct sk {
 	uint32_t mark;
 	uint64_t born_at;	/* ns */
 	uint32_t parent;	/* sk_h of the listener, for an embryo */
-	uint32_t pad3;
+	uint32_t list_next;	/* sk slots: embryo list or accept queue */
 
 	/* sock/'s own, the same for all descriptors and processes; writer: the calling thread */
 	uint32_t user;		/* SKU_* (sock/sock.h) */
 	uint32_t rcvtimeo_ms, sndtimeo_ms;	/* SO_RCVTIMEO, SO_SNDTIMEO; 0: for ever */
-	uint32_t pad4;
+	uint32_t list_prev;
 
 	/* the protocol's own: struct tcb, struct tcp_listen or struct udp */
 	uint8_t	 proto_area[SK_PROTO_BYTES] aligned8;
@@ -322,8 +323,9 @@ struct ap_slot {		/* writer: turn */
 	uint32_t rung;		/* the arming of the peer for which we rang */
 	/* private positions in lane d; of the one we read: rd and swept, of the other: wr */
 	uint32_t wr[2], rd[2], var_wr[2], var_rd[2], swept[2];
+	uint32_t top[2];	/* channels from here up were never used */
 };
-static_assert(sizeof(struct ap_slot) == 68, "no padding");
+static_assert(sizeof(struct ap_slot) == 76, "no padding");
 
 /* ---- header ---------------------------------------------------------------------------------- */
 

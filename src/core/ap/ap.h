@@ -43,6 +43,7 @@ void ap_arm(const struct stack_map *map);
 /* Somebody looks again: peers need not ring. No turn. */
 void ap_disarm(const struct stack_map *map);
 
+void ap_listen_stop(struct turn *t, struct sk *listener);	/* resets what nobody will accept */
 void ap_tick(struct turn *t, struct sk *sk);	/* idle: gives its ring back */
 void ap_check(struct turn *t, struct sk *sk);
 

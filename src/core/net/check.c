@@ -9,6 +9,7 @@
 
 #include <errno.h>
 
+#include "core/ap/ap.h"
 #include "core/tcp/tcp.h"
 #include "core/udp/udp.h"
 
@@ -24,6 +25,8 @@ int net_check(struct turn *t)
 
 		if (sk->kind == SK_UDP)
 			udp_check(t, sk);
+		else if (sk->kind == SK_AP)
+			ap_check(t, sk);
 		else if (sk->kind != SK_FREE)
 			tcp_check(t, sk);
 		if (t->map->seg->condemned)

@@ -9,15 +9,22 @@
  */
 #include "core/net/net.h"
 
+#include "core/ap/ap.h"
 #include "core/tcp/tcp.h"
 #include "core/udp/udp.h"
 
 void net_close(struct turn *t, struct sk *sk)
 {
 	switch (sk->kind) {
-	case SK_TCP:
 	case SK_LISTEN:
+		ap_listen_stop(t, sk);
 		tcp_close(t, sk);
+		return;
+	case SK_TCP:
+		tcp_close(t, sk);
+		return;
+	case SK_AP:
+		ap_close(t, sk);
 		return;
 	case SK_UDP:
 		udp_close(t, sk);

@@ -25,6 +25,7 @@
 
 #include <netinet/in.h>
 
+#include "core/ap/ap.h"
 #include "core/ip/ip.h"
 #include "core/tcp/tcp.h"
 #include "core/udp/udp.h"
@@ -99,6 +100,8 @@ uint32_t net_rx(struct turn *t)
 
 	if (unlikely(net_is_condemned(t)))	/* N4 */
 		return 0;
+	if (ap_pending(t->map))
+		sum += ap_poll(t);
 	do {
 		more = false;
 		for (uint32_t vi = 0; vi < n_vis; vi++) {

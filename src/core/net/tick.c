@@ -8,6 +8,7 @@
  */
 #include "core/net/net.h"
 
+#include "core/ap/ap.h"
 #include "core/tcp/tcp.h"
 #include "core/udp/udp.h"
 #include "core/vif/vif.h"
@@ -48,6 +49,8 @@ void net_tick(struct turn *t)
 	for (uint32_t left = t->map->sk_mask; left && (sk = tmr_pop(t)); left--)
 		if (sk->kind == SK_TCP || sk->kind == SK_LISTEN)	/* UDP has no deadlines */
 			tcp_tick(t, sk);
+		else if (sk->kind == SK_AP)
+			ap_tick(t, sk);
 }
 
 uint64_t net_deadline(struct turn *t)

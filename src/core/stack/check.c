@@ -85,7 +85,7 @@ static int check_sk(struct turn *t, const struct sk *sk, struct tally *n)
 {
 	const struct stack_map *map = t->map;
 
-	if (sk->kind > SK_UDP)
+	if (sk->kind > SK_AP)
 		return condemn(t, WHY_SK_KIND);
 	if ((sk->self & SK_SLOT_MASK) != sk_slot_of(t, sk))
 		return condemn(t, WHY_SK_POOL);

@@ -268,6 +268,7 @@ int ep_add(struct turn *t, ep_h h, struct sk *sk, int32_t fd, uint32_t events, u
 		epi_slot(t, ep->item_head)->ep_prev = epi_slot_of(t, it);
 	ep->item_head = epi_slot_of(t, it);
 	ep->n_items++;
+	sk->flags |= events & EPOLLET ? SK_F_EDGES : 0;
 	item_look(t, it, sk);
 	return 0;
 }
@@ -280,6 +281,7 @@ int ep_mod(struct turn *t, ep_h h, struct sk *sk, int32_t fd, uint32_t events, u
 		return -ENOENT;
 	it->events = events;
 	it->data = data;
+	sk->flags |= events & EPOLLET ? SK_F_EDGES : 0;
 	item_look(t, it, sk);
 	return 0;
 }

@@ -16,7 +16,7 @@
 
 static bool is_counted(const struct sk *sk)
 {
-	return sk->kind == SK_TCP || sk->kind == SK_UDP;
+	return sk->kind == SK_TCP || sk->kind == SK_UDP || sk->kind == SK_AP;
 }
 
 /* A slot from the free list or, when that is empty, the first untouched one; 0: none. */
@@ -48,7 +48,7 @@ struct sk *sk_get(struct turn *t, enum sk_kind kind, uint8_t proto)
 	struct sk *sk = sk_slot(t, slot);
 	uint32_t gen;
 
-	must(kind > SK_FREE && kind <= SK_UDP);
+	must(kind > SK_FREE && kind <= SK_AP);
 	if (!slot) {
 		ev(t, EV_SK_EMPTY, 0, seg->used_sk, 0);
 		return NULL;

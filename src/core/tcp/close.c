@@ -73,7 +73,7 @@ void tcp_done(struct turn *t, struct sk *sk, enum tcp_event e, int err)
 	b->ack_flags = 0;
 	flow_remove(t, sk);
 	if (sk->flags & SK_F_ORPHAN ||
-	    ((sk->flags & SK_F_EMBRYO) && !(b->flags & TCB_F_ACCEPTQ))) {
+	    ((sk->flags & SK_F_EMBRYO) && !(sk->flags & SK_F_ACCEPTQ))) {
 		tcp_free(t, sk);
 		return;
 	}

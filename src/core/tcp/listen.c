@@ -10,7 +10,7 @@
  *
  * Invariants
  *  L1  A socket with SK_F_EMBRYO is on exactly one list of the listener it names as parent:
- *	acc_* if TCB_F_ACCEPTQ, else emb_*.
+ *	acc_* if SK_F_ACCEPTQ, else emb_*.
  *  L2  n_embryos and n_accept count the two lists.
  *  L3  A listener goes only after its embryos: parent always names a live listener.
  */
@@ -25,63 +25,59 @@ static struct sk *at_slot(const struct turn *t, uint32_t slot)
 
 static void emb_link(struct turn *t, struct tcp_listen *l, struct sk *sk)
 {
-	struct tcb *b = tcb_of(sk);
 	struct sk *head = at_slot(t, l->emb_head);
 
-	b->list_prev = 0;
-	b->list_next = l->emb_head;
+	sk->list_prev = 0;
+	sk->list_next = l->emb_head;
 	if (head)
-		tcb_of(head)->list_prev = sk_slot_of(t, sk);
+		head->list_prev = sk_slot_of(t, sk);
 	l->emb_head = sk_slot_of(t, sk);
 	l->n_embryos++;
 }
 
 static void emb_cut(struct turn *t, struct tcp_listen *l, struct sk *sk)
 {
-	struct tcb *b = tcb_of(sk);
-	struct sk *prev = at_slot(t, b->list_prev), *next = at_slot(t, b->list_next);
+	struct sk *prev = at_slot(t, sk->list_prev), *next = at_slot(t, sk->list_next);
 
 	if (prev)
-		tcb_of(prev)->list_next = b->list_next;
+		prev->list_next = sk->list_next;
 	else
-		l->emb_head = b->list_next;
+		l->emb_head = sk->list_next;
 	if (next)
-		tcb_of(next)->list_prev = b->list_prev;
-	b->list_next = b->list_prev = 0;
+		next->list_prev = sk->list_prev;
+	sk->list_next = sk->list_prev = 0;
 	l->n_embryos--;
 }
 
 static void acc_push(struct turn *t, struct tcp_listen *l, struct sk *sk)
 {
-	struct tcb *b = tcb_of(sk);
 	struct sk *tail = at_slot(t, l->acc_tail);
 
-	b->list_next = 0;
-	b->list_prev = l->acc_tail;
+	sk->list_next = 0;
+	sk->list_prev = l->acc_tail;
 	if (tail)
-		tcb_of(tail)->list_next = sk_slot_of(t, sk);
+		tail->list_next = sk_slot_of(t, sk);
 	else
 		l->acc_head = sk_slot_of(t, sk);
 	l->acc_tail = sk_slot_of(t, sk);
 	l->n_accept++;
-	b->flags |= TCB_F_ACCEPTQ;
+	sk->flags |= SK_F_ACCEPTQ;
 }
 
 static void acc_cut(struct turn *t, struct tcp_listen *l, struct sk *sk)
 {
-	struct tcb *b = tcb_of(sk);
-	struct sk *prev = at_slot(t, b->list_prev), *next = at_slot(t, b->list_next);
+	struct sk *prev = at_slot(t, sk->list_prev), *next = at_slot(t, sk->list_next);
 
 	if (prev)
-		tcb_of(prev)->list_next = b->list_next;
+		prev->list_next = sk->list_next;
 	else
-		l->acc_head = b->list_next;
+		l->acc_head = sk->list_next;
 	if (next)
-		tcb_of(next)->list_prev = b->list_prev;
+		next->list_prev = sk->list_prev;
 	else
-		l->acc_tail = b->list_prev;
-	b->list_next = b->list_prev = 0;
-	b->flags &= ~TCB_F_ACCEPTQ;
+		l->acc_tail = sk->list_prev;
+	sk->list_next = sk->list_prev = 0;
+	sk->flags &= ~SK_F_ACCEPTQ;
 	l->n_accept--;
 }
 
@@ -110,7 +106,7 @@ void tcp_embryo_unlink(struct turn *t, struct sk *sk)
 		never(t, WHY_TCP_INVARIANT);
 		return;
 	}
-	if (tcb_of(sk)->flags & TCB_F_ACCEPTQ)
+	if (sk->flags & SK_F_ACCEPTQ)
 		acc_cut(t, listen_of(lsk), sk);
 	else
 		emb_cut(t, listen_of(lsk), sk);
@@ -273,7 +269,7 @@ struct sk *tcp_accept(struct turn *t, struct sk *lsk)
 	must(lsk->kind == SK_LISTEN);
 	if (!sk)
 		return NULL;
-	if (sk->kind != SK_TCP || !(sk->flags & SK_F_EMBRYO)) {
+	if ((sk->kind != SK_TCP && sk->kind != SK_AP) || !(sk->flags & SK_F_EMBRYO)) {
 		never(t, WHY_TCP_INVARIANT);
 		return NULL;
 	}
@@ -281,9 +277,41 @@ struct sk *tcp_accept(struct turn *t, struct sk *lsk)
 	sk->flags &= ~SK_F_EMBRYO;
 	sk->parent = 0;
 	listener_ready(t, lsk, false);
-	tcp_ready_sync(t, sk, 0);
+	if (sk->kind == SK_TCP)
+		tcp_ready_sync(t, sk, 0);
 	return sk;
 }
+
+bool tcp_listen_push(struct turn *t, struct sk *lsk, struct sk *sk)
+{
+	struct tcp_listen *l = listen_of(lsk);
+
+	must(lsk->kind == SK_LISTEN);
+	if (l->shut || l->n_accept > max_u32(l->backlog, TCP_MAX_EMBRYOS))
+		return false;
+	sk->flags |= SK_F_EMBRYO;
+	sk->parent = lsk->self;
+	acc_push(t, l, sk);
+	ev(t, EV_TCP_ACCEPT_READY, sk->self, lsk->self, l->n_accept);
+	listener_ready(t, lsk, true);
+	return true;
+}
+
+struct sk *tcp_listen_next(struct turn *t, struct sk *lsk, enum sk_kind kind)
+{
+	uint32_t slot = listen_of(lsk)->acc_head, left = t->map->sk_mask;
+
+	for (; slot && left; left--) {
+		struct sk *sk = sk_slot(t, slot);
+
+		if (sk->kind == kind)
+			return sk;
+		slot = sk->list_next;
+	}
+	return NULL;
+}
+
+const struct tcp_opts *tcp_listen_opts(struct sk *lsk) { return &listen_of(lsk)->opts; }
 
 /* Resets what nobody will accept, and takes no more. The slot stays. */
 static void stop(struct turn *t, struct sk *lsk)

@@ -97,7 +97,6 @@ void tcp_enter_timewait(struct turn *t, struct sk *sk);
 void tcp_listen_input(struct turn *t, struct sk *lsk, struct tcp_seg *s, uint32_t isn);
 /* The handshake's last ACK has come for an embryo. False: the accept queue is full, drop it. */
 must_check bool tcp_embryo_done(struct turn *t, struct sk *sk, const struct tcp_seg *s);
-void tcp_embryo_unlink(struct turn *t, struct sk *sk);
 void tcp_listen_close(struct turn *t, struct sk *lsk);
 
 /* ---- ack.c: acknowledging and the receive window -------------------------------------------- */

@@ -78,7 +78,6 @@
 #define TCB_F_PUSH	(1u << 17)	/* send the tail whatever Nagle and the cork say (once) */
 #define TCB_F_ACK_SEEN	(1u << 14)	/* embryo: its last ACK came, but the accept queue was full */
 #define TCB_F_NOSPACE	(1u << 18)	/* the user met a full send buffer */
-#define TCB_F_ACCEPTQ	(1u << 19)	/* on the listener's accept queue, not its embryo list */
 #define TCB_F_SND_URG	(1u << 20)	/* snd_up is ahead of snd_una */
 #define TCB_F_V4	(1u << 22)	/* the peer is IPv4: smaller headers */
 #define TCB_F_ACTIVE	(1u << 23)	/* opened by connect(): a simultaneous open stays so */
@@ -240,7 +239,6 @@ struct tcb {
 
 	/* Opening, and the listener's lists; writer: listen.c, user.c */
 	uint32_t iss, irs;
-	uint32_t list_next, list_prev;	/* sk slots: embryo list or accept queue */
 
 	/* Bookkeeping; the file that does the thing */
 	uint32_t last_rcv_ms, last_snd_ms, last_ack_ms;	/* data received, data sent, ACK received */
@@ -259,7 +257,7 @@ struct tcp_listen {
 	uint32_t backlog;
 	uint32_t n_embryos;
 	uint32_t n_accept;
-	uint32_t emb_head;	/* sk slots, through tcb.list_next/list_prev */
+	uint32_t emb_head;	/* sk slots, through sk.list_next/list_prev */
 	uint32_t acc_head, acc_tail;
 	uint32_t n_overflow;
 	uint32_t shut;		/* 1: shutdown() has stopped it */

@@ -61,8 +61,15 @@ must_check int tcp_connect(struct turn *t, const struct tcp_opts *o, const struc
 must_check int tcp_listen(struct turn *t, const struct tcp_opts *o, const struct ipaddr *laddr,
 			  uint16_t lport, uint32_t backlog, struct sk **ret);
 void tcp_set_backlog(struct turn *t, struct sk *listener, uint32_t backlog);
-/* Next established connection, now without a parent; NULL when there is none. */
+/* Next established connection, now without a parent; NULL when there is none. Of kind SK_TCP, or
+ * SK_AP if core/ap put one there. */
 must_check struct sk *tcp_accept(struct turn *t, struct sk *listener);
+/* For core/ap: a connection that needs no handshake joins the accept queue; false: there are
+ * too many, or the listener was shut down. Options it begins with; the first of a kind. */
+must_check bool tcp_listen_push(struct turn *t, struct sk *listener, struct sk *sk);
+must_check struct sk *tcp_listen_next(struct turn *t, struct sk *listener, enum sk_kind kind);
+const struct tcp_opts *tcp_listen_opts(struct sk *listener);
+void tcp_embryo_unlink(struct turn *t, struct sk *sk);	/* leaves its listener's lists */
 
 /* ---- SEND and RECEIVE ----------------------------------------------------------------------- */
 

@@ -90,20 +90,14 @@ static uint32_t charge_of(const struct pkt *p)
 	return size + SKB_BYTES;
 }
 
-enum verdict udp_input(struct turn *t, pkt_h h, const struct ip_info *in)
+enum verdict udp_deliver(struct turn *t, pkt_h h, const struct udp_addr *src, const struct udp_addr *dst)
 {
+	struct sk *sk = find_socket(t, &dst->addr, dst->port, &src->addr, src->port);
 	struct pkt *p = pkt_at(t, h);
-	struct udp_hdr hdr;
-	struct sk *sk;
 	struct udp *u;
 
-	if (!verify(t, p, in, &hdr)) {
-		ev(t, EV_UDP_BAD, 0, p->tot, 0);
-		return V_DROP;
-	}
-	sk = find_socket(t, &in->dst, hdr.dport, &in->src, hdr.sport);
 	if (!sk) {
-		ev(t, EV_UDP_NO_SOCKET, 0, hdr.dport, hdr.sport);
+		ev(t, EV_UDP_NO_SOCKET, 0, dst->port, src->port);
 		return V_DROP;
 	}
 	u = udp_of(sk);
@@ -112,16 +106,29 @@ enum verdict udp_input(struct turn *t, pkt_h h, const struct ip_info *in)
 		ev(t, EV_UDP_FULL, sk->self, p->tot, u->rx_mem);
 		return V_DROP;
 	}
-	p->addr = in->src;
-	p->arg[0] = hdr.sport;
+	p->addr = src->addr;
+	p->arg[0] = src->port;
 	p->arg[1] = charge_of(p);
 	p->at = t->now;
 	u->rx_mem += p->arg[1];
 	sk->rxq_bytes += p->tot;
 	pkt_q_push(t, &u->rxq, h);
-	ev(t, EV_UDP_IN, sk->self, p->tot, hdr.sport);
+	ev(t, EV_UDP_IN, sk->self, p->tot, src->port);
 	sk_ready(t, sk, EPOLLIN | EPOLLRDNORM, 0);
 	return V_TAKEN;
+}
+
+enum verdict udp_input(struct turn *t, pkt_h h, const struct ip_info *in)
+{
+	struct pkt *p = pkt_at(t, h);
+	struct udp_hdr hdr;
+
+	if (!verify(t, p, in, &hdr)) {
+		ev(t, EV_UDP_BAD, 0, p->tot, 0);
+		return V_DROP;
+	}
+	return udp_deliver(t, h, &(struct udp_addr){ in->src, hdr.sport },
+			   &(struct udp_addr){ in->dst, hdr.dport });
 }
 
 /* RFC 1191 6.2: the path's MTU is lowered, never raised; the sender finds out by itself. */

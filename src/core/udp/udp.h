@@ -7,16 +7,19 @@
 
 #include "core/ip/ip.h"
 
+struct udp_addr { struct ipaddr addr; uint16_t port; };
+
 /* V_TAKEN: the packet is queued or dropped with a reason counted. V_DROP: caller puts it. */
 must_check enum verdict udp_input(struct turn *t, pkt_h h, const struct ip_info *in);
+/* The same for a payload that came by an aperture. */
+must_check enum verdict udp_deliver(struct turn *t, pkt_h h, const struct udp_addr *src,
+				    const struct udp_addr *dst);
 void udp_icmp(struct turn *t, const struct icmp_quote *q);
 
 /* A bound UDP socket (laddr may be a wildcard). -EADDRINUSE, -ENOBUFS. */
 must_check int udp_open(struct turn *t, const struct ipaddr *laddr, uint16_t lport, struct sk **ret);
 /* Sets, or with NULL clears, the peer. 0 or ip_route()'s errors. */
 must_check int udp_connect(struct turn *t, struct sk *sk, const struct ipaddr *raddr, uint16_t rport);
-
-struct udp_addr { struct ipaddr addr; uint16_t port; };
 
 /* Sends one datagram to `to`, or to the peer when NULL. Bytes, or -EMSGSIZE, -EDESTADDRREQ,
  * -EAGAIN (sndbuf full), a pending error, ip_route()'s errors. While a neighbour is being

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Ring memory of our side of a pair: a buddy allocator over pages. Its books are in our own
+ * segment, so the peer, who maps the memory itself, cannot make two rings share a byte.
+ *
+ *  M1  order[p] is 1 + log2 of the pages of the block that begins at page p, with FREE set
+ *      while the block is on its order's list; 0 where no block begins.
+ *  M2  A block of n pages begins at a multiple of n; page 0 begins none (0 ends lists).
+ *  M3  Pages from `used` up have never been handed out: their memory was never touched.
+ */
+#include "core/ap/parts.h"
+
+#define FREE 0x80u
+
+void pool_init(struct ap_pool *p)
+{
+	for (uint32_t o = 0; o < AP_N_ORDERS; o++)
+		p->free[o] = 0;
+	p->used = 1;
+	p->n_taken = 0;
+}
+
+static void push(struct ap_pool *p, uint32_t o, uint32_t page)
+{
+	uint32_t head = p->free[o];
+
+	p->order[page] = (uint8_t)((o + 1) | FREE);
+	p->next[page] = (uint16_t)head;
+	p->prev[page] = 0;
+	if (head)
+		p->prev[head] = (uint16_t)page;
+	p->free[o] = (uint16_t)page;
+}
+
+static void cut(struct ap_pool *p, uint32_t o, uint32_t page)
+{
+	uint32_t next = p->next[page] & (AP_POOL_PAGES - 1), prev = p->prev[page] & (AP_POOL_PAGES - 1);
+
+	if (prev)
+		p->next[prev] = (uint16_t)next;
+	else
+		p->free[o] = (uint16_t)next;
+	if (next)
+		p->prev[next] = (uint16_t)prev;
+	p->order[page] = 0;
+}
+
+/* Untouched memory, aligned for that order; what is skipped becomes free blocks. */
+static uint32_t take_fresh(struct ap_pool *p, uint32_t o)
+{
+	uint32_t n = 1u << o, at = (p->used + n - 1u) & ~(n - 1u);
+
+	if (at + n > AP_POOL_PAGES)
+		return 0;
+	while (p->used < at) {
+		uint32_t low = (uint32_t)__builtin_ctz(p->used);
+
+		push(p, low, p->used);
+		p->used = (uint16_t)(p->used + (1u << low));
+	}
+	p->used = (uint16_t)(at + n);
+	return at;
+}
+
+static uint32_t take(struct ap_pool *p, uint32_t want)
+{
+	uint32_t page = 0, o;
+
+	for (o = want; o < AP_N_ORDERS && !p->free[o]; o++)
+		;
+	if (o < AP_N_ORDERS) {
+		page = p->free[o] & (AP_POOL_PAGES - 1);
+		cut(p, o, page);
+		while (o > want) {
+			o--;
+			push(p, o, page + (1u << o));
+		}
+	} else {
+		page = take_fresh(p, want);
+	}
+	if (page) {
+		p->order[page] = (uint8_t)(want + 1);
+		p->n_taken += 1u << want;
+	}
+	return page;
+}
+
+bool pool_get(struct ap_pool *p, uint32_t shift, struct ap_ring_at *ret)
+{
+	uint32_t o = min_u32(max_u32(shift, AP_PAGE_SHIFT), AP_MAX_SHIFT) - AP_PAGE_SHIFT;
+
+	for (;; o--) {
+		uint32_t page = take(p, o);
+
+		if (page) {
+			ret->page = page;
+			ret->shift = o + AP_PAGE_SHIFT;
+			return true;
+		}
+		if (o == 0)
+			return false;
+	}
+}
+
+void pool_put(struct ap_pool *p, uint32_t page, uint32_t shift)
+{
+	uint32_t o = shift - AP_PAGE_SHIFT;
+
+	must(o < AP_N_ORDERS && page && page < AP_POOL_PAGES && p->order[page] == o + 1);
+	p->order[page] = 0;
+	p->n_taken -= 1u << o;
+	while (o + 1 < AP_N_ORDERS) {
+		uint32_t buddy = page ^ (1u << o);
+
+		/* M2: page 0 is nobody's, so its buddies stay single. */
+		if (!buddy || buddy >= p->used || p->order[buddy] != ((o + 1) | FREE))
+			break;
+		cut(p, o, buddy);
+		page = min_u32(page, buddy);
+		if (!page)
+			break;
+		o++;
+	}
+	push(p, o, page);
+}

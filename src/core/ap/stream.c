@@ -1,0 +1,549 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Bytes: into a ring of ours, out of a ring of the peer's (S2-SHQ).
+ *
+ * A writer has room while the ring does; a full one is exchanged for a larger one, up to
+ * AP_MAX_SHIFT: the new one begins where the old one ends, and the old one goes back when the
+ * reader has passed. A reader finds the ring of a position by the newest ring's start.
+ *
+ *  R1  Ring n + 1 is published only when the reader has passed the start of ring n, so two are
+ *      live at most, and ring[n & 1] is not overwritten while it is read.
+ *  R2  Bytes are written before wr says so, and read before rd says so (release, acquire).
+ *  R3  wr, then the peer's wish: a reader that made its wish and then saw no byte is told of it.
+ *      rd, then the peer's want_room: likewise. (cross_store, cross_load)
+ *  R4  Every offset is masked by the size of a ring that was checked to lie in the peer's pool.
+ *
+ * A reader looks at want_room only when it found the ring more than a quarter full: a writer
+ * asks for room when the ring is full, so whoever reads next finds it so.
+ */
+#include "core/ap/parts.h"
+
+#define FIRST_MAX_SHIFT 16	/* a first ring is no larger, whatever is written first: 64 KiB */
+#define GROW_SHIFT	2	/* a full ring is exchanged for one four times its size */
+#define LOOKS		8	/* at a peer's two rings while it changes them */
+
+/* ---- whose turn in memory ----------------------------------------------------------------------- */
+
+struct cursor {
+	const struct iovec *iov;
+	uint32_t n;
+	size_t	 off;
+};
+
+static uint64_t iov_sum(const struct iovec *iov, uint32_t n)
+{
+	uint64_t sum = 0;
+
+	for (uint32_t i = 0; i < n; i++)
+		sum += iov[i].iov_len;
+	return min_u64(sum, INT32_MAX);
+}
+
+static void move(struct cursor *c, uint8_t *mem, uint32_t n, bool to_user)
+{
+	while (n > 0 && c->n > 0) {
+		uint32_t k = (uint32_t)min_u64(n, c->iov->iov_len - c->off);
+		uint8_t *u = (uint8_t *)c->iov->iov_base + c->off;
+
+		if (k && to_user)
+			memcpy(u, mem, k);
+		else if (k)
+			memcpy(mem, u, k);
+		mem += k;
+		n -= k;
+		c->off += k;
+		if (c->off == c->iov->iov_len) {
+			c->iov++;
+			c->n--;
+			c->off = 0;
+		}
+	}
+}
+
+/* [at, at + n) of the stream between a ring and the user; n is at most the ring (R4). */
+static void move_ring(struct cursor *c, uint8_t *pool, const struct ap_ring_at *r, uint32_t at, uint32_t n,
+		      bool to_user)
+{
+	uint8_t *mem = pool + (size_t)r->page * AP_PAGE;
+	uint32_t size = ring_bytes(r), off = (at - r->start) & (size - 1), k = min_u32(n, size - off);
+
+	move(c, mem + off, k, to_user);
+	if (n > k)
+		move(c, mem, n - k, to_user);
+}
+
+/* ---- sending ---------------------------------------------------------------------------------------- */
+
+static bool is_before(uint32_t a, uint32_t b) { return (int32_t)(a - b) < 0; }
+
+/* Unread bytes in the newest ring. */
+static uint32_t out_used(const struct ap *a)
+{
+	return a->wr - (is_before(a->rd_seen, a->out.start) ? a->out.start : a->rd_seen);
+}
+
+static uint32_t limit_of(const struct ap *a)
+{
+	return a->opts.sndbuf_locked ? max_u32(a->opts.sndbuf, 4096) : UINT32_MAX;
+}
+
+static uint32_t room_of(const struct ap *a)
+{
+	uint32_t size = ring_bytes(&a->out), used = out_used(a), all = a->wr - a->rd_seen;
+	uint32_t room = size > used ? size - used : 0, limit = limit_of(a);
+
+	return min_u32(room, limit > all ? limit - all : 0);
+}
+
+static bool may_grow(const struct ap *a)
+{
+	return a->out.shift < AP_MAX_SHIFT && !a->old.shift && (1u << a->out.shift) < limit_of(a);
+}
+
+/* As Linux's sk_stream_is_writeable(): a third is free; a ring that may grow counts as free. */
+bool stream_has_room(const struct ap *a, const struct sk *sk)
+{
+	uint32_t size = min_u32(ring_bytes(&a->out), limit_of(a)), room;
+
+	(void)sk;
+	if (!a->out.shift || may_grow(a))
+		return true;
+	room = room_of(a);
+	return room >= size / 3;
+}
+
+static struct ap_pool *pool_of(struct turn *t, const struct ap *a)
+{
+	return &table_at(t, a->slot)->pool[a->side & 1];
+}
+
+static void free_old(struct turn *t, struct ap *a)
+{
+	if (!a->old.shift || is_before(a->rd_seen, a->out.start))
+		return;
+	pool_put(pool_of(t, a), a->old.page, a->old.shift);
+	a->old = PRIV_RING_NONE;
+}
+
+void stream_drop_rings(struct turn *t, struct ap *a)
+{
+	if (a->old.shift)
+		pool_put(pool_of(t, a), a->old.page, a->old.shift);
+	if (a->out.shift)
+		pool_put(pool_of(t, a), a->out.page, a->out.shift);
+	a->old = a->out = PRIV_RING_NONE;
+	a->out.start = a->wr;
+}
+
+static cold_fn bool lie(struct turn *t, struct sk *sk)
+{
+	ev(t, EV_AP_LIE, sk->self, ap_of(sk)->wr, ap_of(sk)->rd);
+	conn_reset(t, sk);
+	return false;
+}
+
+/* How far the peer has read. */
+static bool hear_rd(struct turn *t, struct sk *sk, const struct lines *l)
+{
+	struct ap *a = ap_of(sk);
+	uint32_t rd = acquire32(&l->out->rx.rd);	/* pairs with rel of rd by the reader (R2) */
+
+	if (likely(rd == a->rd_seen))
+		return true;
+	if (unlikely(rd - a->rd_seen > a->wr - a->rd_seen))
+		return lie(t, sk);
+	a->rd_seen = rd;
+	free_old(t, a);
+	return true;
+}
+
+bool stream_heard(struct turn *t, struct sk *sk, const struct lines *l)
+{
+	struct ap *a = ap_of(sk);
+
+	sk->rxq_bytes = acquire32(&l->in->tx.wr) - a->rd;	/* pairs with cross_store() of the writer (R2) */
+	if (unlikely(sk->rxq_bytes > 2u << AP_MAX_SHIFT))
+		return lie(t, sk);
+	if (!hear_rd(t, sk, l))
+		return false;
+	sk->txq_bytes = a->wr - a->rd_seen;
+	return true;
+}
+
+/* A ring, or a larger one, for `n` more bytes. False: as it was. */
+static bool grow(struct turn *t, struct sk *sk, const struct lines *l, uint32_t n)
+{
+	struct ap *a = ap_of(sk);
+	uint32_t shift = a->out.shift ? a->out.shift + GROW_SHIFT : AP_PAGE_SHIFT;
+	uint32_t cap = a->out.shift ? AP_MAX_SHIFT : FIRST_MAX_SHIFT;
+	struct ap_ring_at r;
+
+	if (a->out.shift && !may_grow(a))
+		return false;
+	while (shift < cap && (1u << shift) < n)
+		shift++;
+	if (!pool_get(pool_of(t, a), min_u32(shift, AP_MAX_SHIFT), &r)) {
+		ev(t, EV_AP_NO_RING, sk->self, n, 0);
+		return false;
+	}
+	if (r.shift <= a->out.shift) {
+		pool_put(pool_of(t, a), r.page, r.shift);
+		return false;
+	}
+	r.start = a->wr;
+	a->old = a->out;
+	a->out = r;
+	free_old(t, a);
+	l->out->tx.ring[a->n_rings & 1] = r;
+	a->n_rings++;
+	/* release32(): pairs with acquire32() in ring_for(): the descriptor is there */
+	release32(&l->out->tx.n_rings, a->n_rings);
+	ev(t, EV_AP_RING_NEW, sk->self, 1u << r.shift, r.start);
+	if (sk->tmr_at == NEVER_NS || !(sk->flags & SK_F_TIMER))
+		tmr_arm(t, sk, t->now + NS_PER_S);
+	return true;
+}
+
+/* R3: says that there are bytes; wakes who wished to know. */
+static void say_written(struct turn *t, struct ap *a, const struct lines *l)
+{
+	uint32_t wish;
+
+	cross_store(&l->out->tx.wr, a->wr);
+	wish = cross_load(&l->out->wish.want_data);
+	if (wish != a->wish_seen) {
+		a->wish_seen = wish;
+		lane_look(t, a);
+	}
+}
+
+/* Full: an event is to come when a third is free. False: it is already. */
+static bool ask_room(struct turn *t, struct sk *sk, const struct lines *l)
+{
+	struct ap *a = ap_of(sk);
+
+	if (!(a->flags & AP_F_ROOM)) {
+		a->flags |= AP_F_ROOM;
+		cross_store(&l->out->tx.want_room, ++a->room_asked);
+	}
+	if (!hear_rd(t, sk, l))
+		return false;
+	return !stream_has_room(a, sk);
+}
+
+static int64_t may_not_send(struct turn *t, struct sk *sk)
+{
+	int err = sk->err;
+
+	if (likely(!err && !(sk->flags & SK_F_WR_SHUT) &&
+		   (sk->state == TCP_S_ESTABLISHED || sk->state == TCP_S_CLOSE_WAIT)))
+		return 0;
+	if (!err)
+		return -EPIPE;
+	sk->err = 0;
+	conn_sync(t, sk, 0);
+	return -err;
+}
+
+/* The peer has closed its socket: as in TCP the bytes are accepted, and a reset comes back. */
+static bool peer_shut(const struct ap *a, const struct lines *l)
+{
+	return unlikely(peek32(&l->out->rx.flags) & AP_RX_SHUT) && acquire32(&l->in->tx.nonce) == a->nonce;
+}
+
+static uint64_t put_bytes(struct turn *t, struct sk *sk, const struct lines *l, struct cursor *c, uint64_t want)
+{
+	struct ap *a = ap_of(sk);
+	uint64_t done = 0;
+
+	while (done < want) {
+		uint32_t room = room_of(a), n;
+
+		if (room < want - done) {
+			if (!hear_rd(t, sk, l))
+				break;
+			room = room_of(a);
+		}
+		if (!room) {
+			if (!grow(t, sk, l, (uint32_t)min_u64(want - done, 1u << AP_MAX_SHIFT)))
+				break;
+			continue;
+		}
+		n = (uint32_t)min_u64(room, want - done);
+		move_ring(c, pool_mem(l->pair, a->side), &a->out, a->wr, n, false);
+		a->wr += n;
+		done += n;
+	}
+	return done;
+}
+
+int64_t ap_send(struct turn *t, struct sk *sk, const struct iovec *iov, uint32_t n_iov, uint32_t flags)
+{
+	struct cursor c = { iov, n_iov, 0 };
+	uint64_t want = iov_sum(iov, n_iov), done;
+	int64_t rc = may_not_send(t, sk);
+	struct ap *a = ap_of(sk);
+	struct lines l;
+
+	if (unlikely(rc != 0 || want == 0))
+		return rc;
+	if (unlikely(!lines_of(t->map, a, &l)))
+		return -EAGAIN;
+	if (peer_shut(a, &l)) {
+		conn_look(t, sk, false);
+		if (!(a->flags & AP_F_DEAD))
+			conn_reset(t, sk);
+		return (int64_t)want;
+	}
+	done = put_bytes(t, sk, &l, &c, want);
+	if (unlikely(a->flags & AP_F_DEAD))
+		return done ? (int64_t)done : may_not_send(t, sk);
+	if (done) {
+		if (unlikely(flags & TCP_SEND_OOB) && done == want) {
+			poke32(&l.out->tx.urg, a->wr - 1);
+			release32(&l.out->tx.flags, l.out->tx.flags | AP_TX_URG);
+			a->wish_seen--;		/* whatever was served: this is told */
+		}
+		say_written(t, a, &l);
+		a->bytes_out += done;
+		a->last_snd_ms = (uint32_t)(t->now / NS_PER_MS);
+		sk->txq_bytes = a->wr - a->rd_seen;
+	}
+	if (unlikely(done < want || (sk->ready & EPOLLOUT && !stream_has_room(a, sk)))) {
+		if (ask_room(t, sk, &l))
+			sk_ready(t, sk, 0, EPOLLOUT | EPOLLWRNORM);
+		else if (!(sk->ready & EPOLLOUT))
+			conn_sync(t, sk, 0);
+	}
+	return done ? (int64_t)done : -EAGAIN;
+}
+
+/* ---- receiving ------------------------------------------------------------------------------------------ */
+
+static bool ring_is_sane(const struct ap_ring_at *r)
+{
+	return r->shift >= AP_PAGE_SHIFT && r->shift <= AP_MAX_SHIFT && r->page &&
+	       (uint64_t)r->page + (1u << (r->shift - AP_PAGE_SHIFT)) <= AP_POOL_PAGES;
+}
+
+/* The ring that holds the byte at a->rd, and how far it goes (R1, R4). False: a lie. */
+static bool ring_for(struct ap *a, const struct ap_tx *tx)
+{
+	uint32_t n = acquire32(&tx->n_rings);	/* pairs with release32() in grow() */
+
+	if (likely(n == a->in_rings && a->in.shift &&
+		   (!a->in_older || is_before(a->rd, a->in_end))))
+		return true;
+	for (uint32_t i = 0; i < LOOKS; i++) {
+		struct ap_ring_at newest = tx->ring[(n - 1) & 1], older = tx->ring[n & 1];
+
+		/* acq: pairs with release32() in grow(): unchanged meanwhile, so both were whole */
+		atomic_thread_fence(memory_order_acquire);
+		if (peek32(&tx->n_rings) != n) {
+			n = acquire32(&tx->n_rings);
+			continue;
+		}
+		a->in_older = n > 1 && is_before(a->rd, newest.start);
+		a->in = a->in_older ? older : newest;
+		a->in_end = newest.start;
+		a->in_rings = n;
+		if (n && ring_is_sane(&a->in) && !is_before(a->rd, a->in.start))
+			return true;
+		break;
+	}
+	a->in = PRIV_RING_NONE;
+	return false;
+}
+
+/* Of n bytes at `at`, those before the urgent mark. */
+static uint32_t to_mark(const struct ap *a, uint32_t n, uint32_t at)
+{
+	uint32_t off = a->urg - at;
+
+	return likely(a->urg_state == AP_URG_NONE) || off >= n ? n : off;
+}
+
+/* At the mark. 1: one byte is passed over; 0: read on. */
+static uint32_t pass_mark(struct ap *a)
+{
+	a->urg_state = AP_URG_NONE;
+	return a->flags & AP_F_OOBINLINE ? 0 : 1;
+}
+
+static int64_t get_bytes(struct ap *a, const struct lines *l, struct cursor *c, uint64_t want, uint32_t avail,
+			 uint32_t flags)
+{
+	uint32_t start = a->rd, done = 0, urg = a->urg_state;
+
+	while (done < want && avail) {
+		uint32_t n = (uint32_t)min_u64(want - done, avail), k;
+
+		if (!ring_for(a, &l->in->tx))
+			return -EPROTO;
+		if (a->in_older)
+			n = min_u32(n, a->in_end - a->rd);
+		n = min_u32(n, ring_bytes(&a->in));
+		k = to_mark(a, n, a->rd);
+		if (!k && done)
+			break;
+		if (!k) {
+			k = pass_mark(a);
+			a->rd += k;
+			avail -= k;
+			continue;
+		}
+		if (!(flags & TCP_RECV_TRUNC))
+			move_ring(c, pool_mem(l->pair, ~a->side & 1), &a->in, a->rd, k, true);
+		a->rd += k;
+		avail -= k;
+		done += k;
+	}
+	if (flags & TCP_RECV_PEEK) {
+		a->rd = start;
+		a->urg_state = (uint8_t)urg;
+		a->in_rings--;		/* the cache was for a later position */
+	}
+	return done;
+}
+
+/* R3: says how far we are; tells a writer that waits for room. */
+static void say_read(struct turn *t, struct ap *a, const struct lines *l, uint32_t was)
+{
+	uint32_t room;
+
+	if (likely(was <= ring_bytes(&a->in) / 4)) {
+		release32(&l->in->rx.rd, a->rd);	/* pairs with acquire32() in hear_rd() */
+		return;
+	}
+	cross_store(&l->in->rx.rd, a->rd);
+	room = cross_load(&l->in->tx.want_room);
+	if (room == a->room_seen || acquire32(&l->in->tx.wr) - a->rd > ring_bytes(&a->in) / 3 * 2)
+		return;
+	a->room_seen = room;
+	lane_look(t, a);
+}
+
+void stream_wish(struct turn *t, struct sk *sk, const struct lines *l)
+{
+	struct ap *a = ap_of(sk);
+
+	if (a->flags & AP_F_WISHED)
+		return;
+	a->flags |= AP_F_WISHED;
+	cross_store(&l->in->wish.want_data, ++a->wish_asked);
+	if (cross_load(&l->in->tx.wr) - a->rd != sk->rxq_bytes)
+		conn_look(t, sk, false);
+}
+
+static int64_t recv_oob(struct turn *t, struct sk *sk, const struct lines *l, const struct iovec *iov,
+			uint32_t n_iov, uint32_t flags)
+{
+	struct ap *a = ap_of(sk);
+	uint32_t rd = a->rd;
+	struct cursor c = { iov, n_iov, 0 };
+	int64_t done;
+
+	if (a->flags & AP_F_OOBINLINE || a->urg_state != AP_URG_VALID)
+		return -EINVAL;
+	a->rd = a->urg;
+	done = ring_for(a, &l->in->tx) ? 1 : -EPROTO;
+	if (done == 1 && iov_sum(iov, n_iov))
+		move_ring(&c, pool_mem(l->pair, ~a->side & 1), &a->in, a->urg, 1, true);
+	a->rd = rd;
+	a->in_rings--;
+	if (done < 0) {
+		(void)lie(t, sk);
+		return -ECONNRESET;
+	}
+	if (!(flags & TCP_RECV_PEEK)) {
+		a->urg_state = AP_URG_READ;
+		sk_ready(t, sk, 0, EPOLLPRI);
+	}
+	return iov_sum(iov, n_iov) ? 1 : 0;
+}
+
+/* Nothing to read: why. */
+static int64_t nothing(struct turn *t, struct sk *sk)
+{
+	const struct ap *a = ap_of(sk);
+	int err = sk->err;
+
+	if (err) {
+		sk->err = 0;
+		conn_sync(t, sk, 0);
+		return -err;
+	}
+	if (sk->state == TCP_S_CLOSED || a->flags & AP_F_FIN_RCVD || sk->flags & SK_F_RD_SHUT)
+		return 0;
+	return -EAGAIN;
+}
+
+static void after_read(struct turn *t, struct sk *sk, const struct lines *l, uint32_t avail)
+{
+	struct ap *a = ap_of(sk);
+
+	say_read(t, a, l, avail);
+	sk->rxq_bytes = acquire32(&l->in->tx.wr) - a->rd;
+	if (sk->rxq_bytes >= max_u32(sk->rcvlowat, 1) && a->urg_state == AP_URG_NONE)
+		return;
+	conn_sync(t, sk, 0);
+	if (sk->items && !(a->flags & AP_F_WISHED))
+		stream_wish(t, sk, l);
+}
+
+int64_t ap_recv(struct turn *t, struct sk *sk, const struct iovec *iov, uint32_t n_iov, uint32_t flags,
+		uint32_t skip)
+{
+	struct cursor c = { iov, n_iov, 0 };
+	struct ap *a = ap_of(sk);
+	uint32_t avail;
+	int64_t done;
+	struct lines l;
+
+	(void)skip;
+	if (unlikely(!lines_of(t->map, a, &l)))
+		return nothing(t, sk);
+	if (unlikely(acquire32(&l.in->tx.nonce) != a->nonce))
+		return nothing(t, sk);
+	/* What the peer said besides bytes is met here too: a reader need not wait for the event. */
+	if (unlikely(peek32(&l.in->tx.flags)) || unlikely(!(a->flags & AP_F_ACCEPTED)))
+		conn_look(t, sk, false);
+	if (flags & TCP_RECV_OOB)
+		return recv_oob(t, sk, &l, iov, n_iov, flags);
+	avail = a->flags & AP_F_DEAD ? sk->rxq_bytes : acquire32(&l.in->tx.wr) - a->rd;
+	if (!avail)
+		return nothing(t, sk);
+	if (unlikely(avail > 2u << AP_MAX_SHIFT)) {
+		(void)lie(t, sk);
+		return -ECONNRESET;
+	}
+	done = get_bytes(a, &l, &c, iov_sum(iov, n_iov), avail, flags);
+	if (unlikely(done < 0)) {
+		(void)lie(t, sk);
+		return -ECONNRESET;
+	}
+	if (flags & TCP_RECV_PEEK)
+		return done ? done : iov_sum(iov, n_iov) ? -EAGAIN : 0;
+	a->bytes_in += (uint64_t)done;
+	a->last_rcv_ms = (uint32_t)(t->now / NS_PER_MS);
+	after_read(t, sk, &l, avail);
+	return done || !iov_sum(iov, n_iov) ? done : nothing(t, sk);
+}
+
+bool ap_at_mark(struct turn *t, struct sk *sk)
+{
+	(void)t;
+	return ap_of(sk)->urg_state != AP_URG_NONE && ap_of(sk)->urg == ap_of(sk)->rd;
+}
+
+uint32_t ap_unread(struct turn *t, struct sk *sk)
+{
+	struct ap *a = ap_of(sk);
+	uint32_t n;
+
+	conn_look(t, sk, false);
+	n = sk->rxq_bytes;
+	/* SIOCINQ: up to the urgent byte, which is not counted */
+	return a->urg_state != AP_URG_NONE && a->urg - a->rd < n && !(a->flags & AP_F_OOBINLINE) ?
+	       (a->urg == a->rd ? n - 1 : a->urg - a->rd) : n;
+}
