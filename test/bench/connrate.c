@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Connections a second over plain blocking sockets. The server closes first, so TIME_WAIT
- * is its own; the client waits for the end of the stream, then closes.
+ * is its own; the client waits for the end of the stream, then closes. An ADDR that is a path is
+ * an AF_UNIX socket.
  *
  *   connrate server ADDR PORT
  *   connrate client ADDR PORT SECONDS    -> one JSON line
@@ -10,8 +11,6 @@
  *   connrate keep ADDR PORT              a server that accepts and keeps all connections
  */
 #include <errno.h>
-#include <netdb.h>
-#include <netinet/in.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,7 +20,9 @@
 #include <time.h>
 #include <unistd.h>
 
-static struct addrinfo *peer;
+#include "test/bench/endpoint.h"
+
+static struct endpoint at;
 
 static void die(const char *what)
 {
@@ -39,21 +40,21 @@ static double now_s(void)
 
 static int dial(void)
 {
-	int fd = socket(peer->ai_family, SOCK_STREAM, 0);
+	int fd = socket(at.addr.ss_family, SOCK_STREAM, 0);
 
 	if (fd < 0)
 		die("socket");
-	if (connect(fd, peer->ai_addr, peer->ai_addrlen) < 0)
+	if (connect(fd, (void *)&at.addr, at.n) < 0)
 		die("connect");
 	return fd;
 }
 
 static _Noreturn void serve(int keep)
 {
-	int one = 1, c, fd = socket(peer->ai_family, SOCK_STREAM, 0);
+	int one = 1, c, fd = socket(at.addr.ss_family, SOCK_STREAM, 0);
 
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-	if (bind(fd, peer->ai_addr, peer->ai_addrlen) < 0 || listen(fd, 1024) < 0)
+	if (bind(fd, (void *)&at.addr, at.n) < 0 || listen(fd, 1024) < 0)
 		die("bind/listen");
 	printf("ready\n");
 	fflush(stdout);
@@ -99,7 +100,6 @@ static int hold(unsigned long count)
 
 int main(int argc, char **argv)
 {
-	struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST };
 	struct rlimit nofile;
 
 	if (argc < 4) {
@@ -110,8 +110,7 @@ int main(int argc, char **argv)
 		nofile.rlim_cur = nofile.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &nofile);
 	}
-	if (getaddrinfo(argv[2], argv[3], &hints, &peer) != 0)
-		die("getaddrinfo");
+	at = endpoint(argv[2], argv[3]);
 	if (!strcmp(argv[1], "server") || !strcmp(argv[1], "keep"))
 		serve(argv[1][0] == 'k');
 	if (argc < 5) {

@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * A closed-loop load of memcached's text protocol from one thread: each connection has one
- * "get" under way. An ordinary epoll program.
+ * "get" under way. An ordinary epoll program. An ADDR that is a path is an AF_UNIX socket.
  *
  *   mcload ADDR PORT CONNECTIONS SECONDS    -> one JSON line
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdint.h>
@@ -18,6 +17,8 @@
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "test/bench/endpoint.h"
 
 #define MAX_SAMPLES (4u << 20)
 
@@ -49,13 +50,13 @@ static void ask(struct conn *c)
 		die("write");
 }
 
-static void dial(struct conn *c, const struct addrinfo *ai, int first)
+static void dial(struct conn *c, const struct endpoint *at, int first)
 {
 	char buf[64];
 	int one = 1;
 
-	c->fd = socket(ai->ai_family, SOCK_STREAM, 0);
-	if (c->fd < 0 || connect(c->fd, ai->ai_addr, ai->ai_addrlen) < 0)
+	c->fd = socket(at->addr.ss_family, SOCK_STREAM, 0);
+	if (c->fd < 0 || connect(c->fd, (const void *)&at->addr, at->n) < 0)
 		die("connect");
 	setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	if (first) {
@@ -91,9 +92,9 @@ static int take(struct conn *c)
 
 int main(int argc, char **argv)
 {
-	struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST }, *ai;
 	uint32_t *lat = calloc(MAX_SAMPLES, sizeof(*lat));
 	struct epoll_event ev, evs[256];
+	struct endpoint at;
 	uint64_t t0, end, n = 0;
 	struct conn *conns;
 	int ep, i, k, n_conns;
@@ -102,13 +103,12 @@ int main(int argc, char **argv)
 		fprintf(stderr, "usage: mcload ADDR PORT CONNECTIONS SECONDS\n");
 		return 2;
 	}
-	if (getaddrinfo(argv[1], argv[2], &hints, &ai) != 0)
-		die("getaddrinfo");
+	at = endpoint(argv[1], argv[2]);
 	n_conns = atoi(argv[3]);
 	conns = calloc((size_t)n_conns, sizeof(*conns));
 	ep = epoll_create1(0);
 	for (i = 0; i < n_conns; i++) {
-		dial(&conns[i], ai, i == 0);
+		dial(&conns[i], &at, i == 0);
 		ev = (struct epoll_event){ .events = EPOLLIN, .data.ptr = &conns[i] };
 		if (epoll_ctl(ep, EPOLL_CTL_ADD, conns[i].fd, &ev) < 0)
 			die("epoll_ctl");

@@ -2,7 +2,7 @@
 /*
  * Ping-pong over plain sockets: one byte stream or one datagram there and back, timed at the
  * client. An ordinary program on purpose: it knows nothing of onramp, so the same binary
- * measures the kernel and us.
+ * measures the kernel and us. An ADDR that is a path is an AF_UNIX socket.
  *
  *   rtt server (tcp|udp) (block|spin) ADDR PORT BYTES
  *   rtt client (tcp|udp) (block|spin) ADDR PORT BYTES ROUNDS   -> one JSON line
@@ -11,7 +11,6 @@
  * non-blocking calls in a loop; "block" with blocking ones.
  */
 #include <errno.h>
-#include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdbool.h>
@@ -23,7 +22,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "test/bench/endpoint.h"
+
 static bool spin, udp;
+static struct endpoint at;
 
 static void die(const char *what)
 {
@@ -39,28 +41,26 @@ static uint64_t now_ns(void)
 	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
-static int open_socket(const char *host, const char *port, bool server)
+static int open_socket(bool server)
 {
-	struct addrinfo hints = { .ai_socktype = udp ? SOCK_DGRAM : SOCK_STREAM,
-				  .ai_flags = AI_NUMERICHOST | (server ? AI_PASSIVE : 0) };
-	struct addrinfo *ai;
-	int one = 1, fd;
+	int one = 1, fd = socket(at.addr.ss_family, udp ? SOCK_DGRAM : SOCK_STREAM, 0);
 
-	if (getaddrinfo(host, port, &hints, &ai) != 0)
-		die("getaddrinfo");
-	fd = socket(ai->ai_family, ai->ai_socktype, 0);
 	if (fd < 0)
 		die("socket");
 	if (server) {
 		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-		if (bind(fd, ai->ai_addr, ai->ai_addrlen) < 0)
+		if (bind(fd, (void *)&at.addr, at.n) < 0)
 			die("bind");
 		if (!udp && listen(fd, 16) < 0)
 			die("listen");
-	} else if (connect(fd, ai->ai_addr, ai->ai_addrlen) < 0) {
-		die("connect");
+		return fd;
 	}
-	freeaddrinfo(ai);
+	/* An AF_UNIX datagram has no sender to answer unless that one has a name; any will do. */
+	if (udp && at.addr.ss_family == AF_UNIX &&
+	    bind(fd, &(struct sockaddr){ .sa_family = AF_UNIX }, sizeof(sa_family_t)) < 0)
+		die("bind");
+	if (connect(fd, (void *)&at.addr, at.n) < 0)
+		die("connect");
 	return fd;
 }
 
@@ -161,7 +161,8 @@ int main(int argc, char **argv)
 	}
 	udp = !strcmp(argv[2], "udp");
 	spin = !strcmp(argv[3], "spin");
-	fd = open_socket(argv[4], argv[5], server);
+	at = endpoint(argv[4], argv[5]);
+	fd = open_socket(server);
 	if (server)
 		serve(fd, strtoul(argv[6], NULL, 10));
 	return measure(fd, strtoul(argv[6], NULL, 10), strtoul(argv[7], NULL, 10));

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Bulk over plain sockets: the client writes for a while, the server reads and reports.
+ * Bulk over plain sockets: the client writes for a while, the server reads and reports. An ADDR
+ * that is a path is an AF_UNIX socket.
  *
  *   stream server ADDR PORT                          serves one connection after another
  *   stream client ADDR PORT SECONDS [WRITE_BYTES]    -> one JSON line
@@ -8,8 +9,6 @@
  * The client counts as delivered what the server says it has read (it answers with its
  * count when the stream ends), so nothing that sits in a buffer is counted.
  */
-#include <netdb.h>
-#include <netinet/in.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +16,8 @@
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "test/bench/endpoint.h"
 
 static void die(const char *what)
 {
@@ -82,25 +83,24 @@ static int push(int fd, double seconds, size_t chunk)
 
 int main(int argc, char **argv)
 {
-	struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST }, *ai;
 	int server = argc > 1 && !strcmp(argv[1], "server"), one = 1, fd;
+	struct endpoint at;
 
 	if (argc < (server ? 4 : 5)) {
 		fprintf(stderr, "usage: stream server|client ADDR PORT [SECONDS [WRITE_BYTES]]\n");
 		return 2;
 	}
-	if (getaddrinfo(argv[2], argv[3], &hints, &ai) != 0)
-		die("getaddrinfo");
-	fd = socket(ai->ai_family, SOCK_STREAM, 0);
+	at = endpoint(argv[2], argv[3]);
+	fd = socket(at.addr.ss_family, SOCK_STREAM, 0);
 	if (fd < 0)
 		die("socket");
 	if (!server) {
-		if (connect(fd, ai->ai_addr, ai->ai_addrlen) < 0)
+		if (connect(fd, (void *)&at.addr, at.n) < 0)
 			die("connect");
 		return push(fd, strtod(argv[4], NULL), argc > 5 ? strtoul(argv[5], NULL, 10) : 128 << 10);
 	}
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-	if (bind(fd, ai->ai_addr, ai->ai_addrlen) < 0 || listen(fd, 16) < 0)
+	if (bind(fd, (void *)&at.addr, at.n) < 0 || listen(fd, 16) < 0)
 		die("bind/listen");
 	return serve(fd);
 }
