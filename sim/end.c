@@ -8,6 +8,7 @@
 #include "sim/sim.h"
 
 #include <errno.h>
+#include <linux/tcp.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
@@ -59,6 +60,20 @@ void end_finish(struct sim *w, struct end *e, int err)
 			thread_wake(w, o->s, &o->s->th[o->thread], 1000);
 		}
 	}
+}
+
+/*
+ * True if an end that waits in vain may be left by its peer: one that gave up after too many
+ * time-outs, as wires that lose a fifth make happen, has told nobody. It then gives up, too.
+ */
+bool end_excuse(struct sim *w, struct end *e)
+{
+	if (!e->open || !other(e)->finished || !explained(w, e) || e->give_up_at <= w->now)
+		return false;
+	e->give_up_at = w->now;
+	e->talk->may_fail = true;
+	thread_wake(w, e->s, thread_of(e), 1000);
+	return true;
 }
 
 void end_opened(struct sim *w, struct turn *t, struct end *e, struct sk *sk, struct thread *th)
@@ -241,6 +256,8 @@ static int write_once(struct sim *w, struct turn *t, struct end *e, struct sk *s
 
 	if (w->k.tiny_ppm && e->tx_pos + n < limit && prng_chance(&w->rng, w->k.tiny_ppm / 2))
 		flags = TCP_SEND_MORE;
+	if (w->k.oob_ppm && prng_chance(&w->rng, w->k.oob_ppm))
+		flags |= TCP_SEND_OOB;
 	stream_fill(e->talk->key[e->server], e->tx_pos, scratch, n);
 	r = tcp_send(t, sk, v, cut_iov(w, v, scratch, n), flags);
 	if (r == -EAGAIN || (r == -ENOTCONN && sk->state == TCP_S_SYN_SENT)) {
@@ -289,6 +306,33 @@ static void uncork(struct turn *t, struct end *e, struct sk *sk)
 	e->talk->opts[e->server].cork = 0;
 }
 
+/* What programs do to sockets in mid-course. */
+static void fiddle(struct sim *w, struct turn *t, struct sk *sk)
+{
+	struct tcp_info info;
+	struct tcp_opts o;
+
+	memset(&info, 0, sizeof(info));
+	tcp_get_info(t, sk, &info, sizeof(info));
+	sim_digest(w, info.tcpi_snd_cwnd);
+	sim_digest(w, tcp_get_mss(t, sk) + tcp_unsent(t, sk) + tcp_unacked(t, sk) + tcp_is_drained(t, sk));
+	tcp_get_opts(t, sk, &o);
+	switch (prng_below(&w->rng, 6)) {
+	case 0: o.nodelay = !o.nodelay; break;
+	case 1: o.quickack = !o.quickack; break;
+	case 2: o.keepalive = !o.keepalive; break;
+	case 3: o.notsent_lowat = (uint32_t)sim_skewed(w, 0, 30000); break;
+	case 4:
+		o.rcvbuf = (uint32_t)sim_skewed(w, 2304, 400000);
+		o.rcvbuf_locked = 1;
+		break;
+	default:
+		o.sndbuf = (uint32_t)sim_skewed(w, 4608, 400000);
+		o.sndbuf_locked = 1;
+	}
+	tcp_set_opts(t, sk, &o);
+}
+
 static int end_shut(struct sim *w, struct turn *t, struct end *e, struct sk *sk)
 {
 	int err;
@@ -334,7 +378,8 @@ static void watch(struct sim *w, struct turn *t, struct end *e, struct sk *sk, b
 		want |= EPOLLIN;
 	else
 		want &= ~(uint32_t)EPOLLRDHUP;
-	if ((e->tx_pos < talk_limit(e) && e->think_until <= w->now) || (e->shutter && !e->shut))
+	if ((e->tx_pos < talk_limit(e) && e->think_until <= w->now) ||
+	    (e->shutter && !e->shut && e->tx_pos == e->tx_total))
 		want |= EPOLLOUT;
 	if (e->oneshot)
 		want |= EPOLLONESHOT;
@@ -360,6 +405,8 @@ void end_run(struct sim *w, struct turn *t, struct end *e, bool *ret_again)
 		tcp_abort(t, sk, ECONNABORTED);
 		return end_over(w, t, e, 0);
 	}
+	if (w->k.fiddle_ppm && prng_chance(&w->rng, w->k.fiddle_ppm / 4))
+		fiddle(w, t, sk);
 	err = end_write(w, t, e, sk);
 	if (!err)
 		err = end_read(w, t, e, sk);

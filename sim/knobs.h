@@ -19,6 +19,11 @@ struct sim;
 #define END_LINGER0		(1u << 6)	/* one side ends with SO_LINGER 0 */
 #define END_ORDERLY		(END_CLIENT_CLOSES | END_SERVER_CLOSES | END_BOTH_CLOSE | END_HALF_CLOSE)
 
+#define STRIP_MSS	(1u << 2)	/* by option number */
+#define STRIP_WSCALE	(1u << 3)
+#define STRIP_SACK	(1u << 4)
+#define STRIP_TS	(1u << 8)
+
 struct knobs {
 	/* hosts and stacks */
 	uint32_t n_hosts, n_stacks_a_host;
@@ -33,6 +38,9 @@ struct knobs {
 	uint64_t delay_ns, jitter_ns, bits_per_s;
 	uint32_t queue_bytes;
 	uint32_t path_mtu;	/* of a router between hosts; 0: none */
+	uint32_t strip;		/* STRIP_*: options that a middlebox takes out of SYNs */
+	uint32_t forge_ppm;	/* somebody who does not see the wire sends resets, SYNs and ACKs */
+	uint32_t unreach_ppm;	/* a router says of a lost frame that it could not deliver it */
 	uint64_t cut_at;	/* host 1 falls silent; 0: never */
 
 	/* device */
@@ -57,6 +65,7 @@ struct knobs {
 	/* mirror */
 	uint64_t neigh_ns;	/* resolution takes up to this; 0: all are known */
 	uint64_t churn_every_ns;
+	uint32_t mtu_churn_ppm;	/* of churns: the link's MTU changes */
 
 	/* conversations */
 	uint32_t n_talks;
@@ -69,6 +78,8 @@ struct knobs {
 	uint32_t ends;		/* END_* */
 	uint32_t backlog;
 	uint32_t et_ppm, epoll_ppm, spin_ppm;
+	uint32_t fiddle_ppm;	/* options changed in the middle of it all, TCP_INFO asked for */
+	uint32_t oob_ppm;	/* urgent bytes, read in line */
 	uint32_t tiny_ppm;	/* options for small writes: nodelay, cork, MSG_MORE */
 	uint32_t sndbuf, rcvbuf;	/* 0: default */
 	uint32_t keepidle_s;	/* keepalive on all; 0: off */

@@ -36,6 +36,7 @@ struct report { uint32_t item, twice; struct sim_result r; };
 
 struct tally {
 	uint64_t n_run, n_failed, n_twice, n_bytes, n_frames, n_turns, n_talks, n_failed_talks, virtual_ns;
+	uint64_t events[N_EVENTS];
 };
 
 static struct item *items;
@@ -216,6 +217,8 @@ static void add(struct tally *t, const struct report *r)
 	t->n_talks += r->r.n_talks;
 	t->n_failed_talks += r->r.n_failed_talks;
 	t->virtual_ns += r->r.virtual_ns;
+	for (uint32_t i = 0; i < N_EVENTS; i++)
+		t->events[i] += r->r.events[i];
 }
 
 static double seconds(void)
@@ -294,6 +297,21 @@ static void run_all(const struct options *o, struct tally *t)
 			fflush(stdout);
 		}
 	}
+}
+
+/* What the core can count and no seed has met: where the worlds have a gap. */
+static void tell_gaps(const struct tally *t)
+{
+	const char *sep = "never met: ";
+
+	for (uint32_t i = 0; i < N_EVENTS; i++) {
+		if (t->events[i])
+			continue;
+		printf("%s%s", sep, event_name((enum event)i));
+		sep = ", ";
+	}
+	if (*sep == ',')
+		putchar('\n');
 }
 
 static int run_one(const struct options *o)
@@ -401,6 +419,8 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	run_all(&o, &t);
+	if (!o.quiet)
+		tell_gaps(&t);
 	printf("onramp-sim: %llu seeds, %llu failed, %llu replayed alike; %llu conversations (%llu ended by an error "
 	       "in order), %.1f MB byte-exact, %llu frames, %llu turns, %.0f s of virtual time in %.1f s\n",
 	       (unsigned long long)t.n_run, (unsigned long long)t.n_failed, (unsigned long long)t.n_twice,

@@ -161,10 +161,10 @@ static void happen(struct sim *w, struct sim_event *e)
 	}
 }
 
-static const struct end *unfinished(const struct sim *w)
+static struct end *unfinished(struct sim *w)
 {
 	for (uint32_t i = 0; i < w->n_talks; i++) {
-		const struct talk *c = &w->talks[i];
+		struct talk *c = &w->talks[i];
 
 		if (!c->e[0].finished)
 			return &c->e[0];
@@ -268,30 +268,34 @@ static void restless(struct sim *w)
 	sim_fail(w, "S6: does not come to rest: %u frames in flight", w->n_in_flight);
 }
 
+/* The end of what will happen, or of the time for it: true if somebody was left to wake. */
+static bool at_a_loss(struct sim *w, const char *why)
+{
+	struct end *e = unfinished(w);
+
+	if (w->closing)
+		restless(w);
+	if (e && !end_excuse(w, e))
+		hung(w, e, why);
+	w->k.limit_ns = max_u64(w->k.limit_ns, w->now + 10 * NS_PER_S);
+	return e;
+}
+
 static void live(struct sim *w)
 {
-	const struct end *e;
 	struct sim_event ev;
 
 	while (!w->closing || !at_rest(w)) {
 		if (!sim_next(w, &ev)) {
-			if ((e = unfinished(w)) != NULL)
-				hung(w, e, "nothing will ever happen again");
-			if (w->closing)
-				restless(w);
-			begin_closing(w);
+			if (!at_a_loss(w, "nothing will ever happen again"))
+				begin_closing(w);
 			continue;
 		}
 		w->now = ev.at;
 		w->n_events++;
 		happen(w, &ev);
-		if (w->now > w->k.limit_ns) {
-			if (w->closing)
-				restless(w);
-			if ((e = unfinished(w)) != NULL)
-				hung(w, e, "out of time");
+		if (w->now > w->k.limit_ns && !at_a_loss(w, "out of time"))
 			sim_fail(w, "S5: out of time");
-		}
 		if (!w->closing && (w->n_events & 15) == 0 && !unfinished(w) && gram_done(w))
 			begin_closing(w);
 	}
@@ -375,8 +379,10 @@ void sim_run(const char *name, uint64_t seed, const char *record_to, struct sim_
 	for (uint32_t i = 0; i < w->n_talks; i++)
 		w->n_failed_talks += w->talks[i].e[0].err || w->talks[i].e[1].err;
 	*ret = (struct sim_result){ w->reason[0], w->digest, w->now - w->began, w->n_bytes, w->n_frames, w->n_turns,
-				    w->n_talks + w->n_grams, w->n_failed_talks, { 0 } };
+				    w->n_talks + w->n_grams, w->n_failed_talks, { 0 }, { 0 } };
 	memcpy(ret->reason, w->reason, sizeof(ret->reason));
+	for (uint32_t i = 0; i < w->n_stacks * N_EVENTS && w->stack[i / N_EVENTS].seg; i++)
+		ret->events[i % N_EVENTS] += w->stack[i / N_EVENTS].seg->counters[i % N_EVENTS];
 	sim_running = NULL;
 	record_close(w->rec);
 	world_unmake(w);

@@ -80,6 +80,7 @@ struct pipe {			/* from one host to another */
 	uint64_t free_at;	/* when the last frame has been put on the wire */
 	uint64_t last_at;	/* arrival of the last frame that was not held back */
 	bool bad;		/* in a burst of loss */
+	uint64_t bad_until;
 };
 
 struct device {			/* of one stack; all private to the device, as the kernel's is */
@@ -231,6 +232,7 @@ struct sim_result {
 	bool failed;
 	uint64_t digest, virtual_ns, n_bytes, n_frames, n_turns, n_talks, n_failed_talks;
 	char reason[512];
+	uint64_t events[N_EVENTS];	/* of all stacks */
 };
 
 /* run.c */
@@ -311,11 +313,13 @@ void talk_listen(struct sim *w, struct turn *t, struct sim_stack *s, struct thre
 void talk_proc_died(struct sim *w, struct sim_stack *s, uint32_t proc);
 struct talk *talk_of_frame(struct sim *w, const struct ipaddr *laddr, uint16_t lport,
 			   const struct ipaddr *raddr, uint16_t rport, bool *ret_from_client);
+struct talk *talk_of_ports(struct sim *w, uint16_t lport, uint16_t rport);
 void end_run(struct sim *w, struct turn *t, struct end *e, bool *ret_again);
 void end_event(struct sim *w, struct turn *t, struct end *e, uint32_t events);
 void end_opened(struct sim *w, struct turn *t, struct end *e, struct sk *sk, struct thread *th);
 void end_close(struct sim *w, struct turn *t, struct end *e);
 void end_finish(struct sim *w, struct end *e, int err);
+bool end_excuse(struct sim *w, struct end *e);
 
 /* gram.c */
 void gram_make(struct sim *w);

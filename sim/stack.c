@@ -102,6 +102,8 @@ void sim_churn(struct sim *w, struct sim_host *h)
 	if (peer != h->id && w->k.neigh_ns &&
 	    prng_chance(&w->rng, (uint32_t)(500000 * every / (every + 8 * w->k.neigh_ns))))
 		set_neigh(w, h, peer, 0);
+	if (w->k.mtu_churn_ppm && prng_chance(&w->rng, w->k.mtu_churn_ppm))
+		h->mirror->links[1].mtu = (uint32_t)sim_between(w, 1280, w->k.mtu);
 	mirror_write(h, false);
 }
 

@@ -83,7 +83,7 @@ void process_die(struct sim *w, struct sim_stack *s, uint32_t proc)
 		s->th[i].gen++;
 	}
 	talk_proc_died(w, s, proc);
-	if (!anybody_live(s) && !s->listening) {	/* others need not wait for its listeners */
+	if (proc == s->th[0].proc && !s->listening) {	/* nobody else will: others need not wait */
 		s->listening = true;
 		w->n_listening++;
 	}

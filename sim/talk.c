@@ -49,6 +49,9 @@ static void set_opts(struct sim *w, struct tcp_opts *o)
 	o->reuseaddr = 1;
 	o->syncnt = 30;
 	o->nodelay = prng_chance(&w->rng, 300000);
+	o->oobinline = w->k.oob_ppm != 0;
+	if (prng_chance(&w->rng, w->k.fiddle_ppm))
+		o->notsent_lowat = (uint32_t)sim_skewed(w, 1, 30000);
 	if (k->sndbuf && prng_chance(&w->rng, 700000)) {
 		o->sndbuf = (uint32_t)sim_skewed(w, 2048, k->sndbuf);
 		o->sndbuf_locked = 1;
@@ -115,6 +118,9 @@ static void set_stream(struct sim *w, struct talk *c)
 	for (uint32_t i = 0; i < 2; i++) {
 		c->e[i].tx_total = total[i];
 		c->e[i].rx_total = total[!i];
+		/* Small writes are for short streams: a world is not to last for ever. */
+		c->e[i].wr_max = max_u32(c->e[i].wr_max, (uint32_t)(total[i] / 500));
+		c->e[i].rd_max = max_u32(c->e[i].rd_max, (uint32_t)(total[!i] / 1000));
 	}
 }
 
@@ -185,6 +191,18 @@ struct talk *talk_of_frame(struct sim *w, const struct ipaddr *laddr, uint16_t l
 			*ret_from_client = true;
 			return c;
 		}
+	}
+	return NULL;
+}
+
+/* The conversation of a segment from client to server whose two ends are both at it. */
+struct talk *talk_of_ports(struct sim *w, uint16_t lport, uint16_t rport)
+{
+	for (uint32_t i = w->n_talks; i; i--) {
+		struct talk *c = &w->talks[i - 1];
+
+		if (c->lport == lport && c->rport == rport && c->e[0].open && c->e[1].open)
+			return c;
 	}
 	return NULL;
 }
@@ -380,8 +398,8 @@ uint64_t talk_next_at(struct sim *w, struct sim_stack *s, struct thread *th)
 {
 	uint64_t at = NEVER_NS;
 
-	if (w->closing)
-		return at;
+	if (w->closing)		/* held a turn when it was time to close */
+		return th->waiter >= 0 || th->ep.v ? w->now + 1000 : at;
 	if (!s->listening)
 		return w->now + 10000;
 	for (uint32_t i = 0; i < 2 * w->n_talks; i++) {

@@ -59,8 +59,9 @@ static void emit_ip4(uint8_t *ip, uint32_t tot, uint8_t proto, uint32_t src, con
 	memcpy(ip + 10, &c, 2);
 }
 
-/* A router 10.0.0.254 or fd00::fe tells `from` that f is too big (RFC 1191, RFC 8201). */
-static struct sim_frame *too_big(struct sim *w, struct sim_host *from, const struct sim_frame *f)
+/* A router 10.0.0.254 or fd00::fe says that f is too big (RFC 1191, RFC 8201; mtu not 0), or that
+ * it cannot be delivered. */
+static struct sim_frame *icmp_error(struct sim_host *from, const struct sim_frame *f, uint32_t mtu)
 {
 	bool is4 = f->data[12] == 0x08;
 	uint32_t quote = min_u32(f->len - 14, is4 ? 548 : 1232);
@@ -80,8 +81,8 @@ static struct sim_frame *too_big(struct sim *w, struct sim_host *from, const str
 	if (is4) {
 		emit_ip4(ip, hdr + icmp_len, IPPROTO_ICMP, 0x0a0000fe, f->data + 14 + 12);
 		icmp[0] = 3;
-		icmp[1] = 4;
-		put_be16(icmp + 6, (uint16_t)w->k.path_mtu);
+		icmp[1] = mtu ? 4 : 1;
+		put_be16(icmp + 6, (uint16_t)mtu);
 	} else {
 		ip[0] = 0x60;
 		put_be16(ip + 4, (uint16_t)icmp_len);
@@ -90,8 +91,9 @@ static struct sim_frame *too_big(struct sim *w, struct sim_host *from, const str
 		ip[8] = 0xfd;
 		ip[23] = 0xfe;
 		memcpy(ip + 24, f->data + 14 + 8, 16);
-		icmp[0] = 2;
-		put_be32(icmp + 4, w->k.path_mtu);
+		icmp[0] = mtu ? 2 : 1;
+		icmp[1] = mtu ? 0 : 3;
+		put_be32(icmp + 4, mtu);
 		sum = csum_add_scalar(ip + 8, 32, 0);
 		sum = csum_add_u32(csum_add_u32(sum, icmp_len), IPPROTO_ICMPV6);
 	}
@@ -101,14 +103,95 @@ static struct sim_frame *too_big(struct sim *w, struct sim_host *from, const str
 	return e;
 }
 
+/* The TCP header of a frame, or NULL; *ret_l4 bytes of Ethernet and IP in front of it. */
+static uint8_t *tcp_header(struct sim_frame *f, uint32_t *ret_l4)
+{
+	uint32_t l4 = f->data[12] == 0x08 ? 34 : 54;
+	uint8_t proto = f->data[12] == 0x08 ? f->data[23] : f->data[20];
+
+	*ret_l4 = l4;
+	return proto == IPPROTO_TCP && f->len >= l4 + 20 ? f->data + l4 : NULL;
+}
+
+static void tcp_sum_again(struct sim_frame *f, uint8_t *tcp, uint32_t l4)
+{
+	uint64_t sum = l4 == 34 ? csum_add_scalar(f->data + 26, 8, 0) : csum_add_scalar(f->data + 22, 32, 0);
+	uint16_t c = 0;
+
+	memcpy(tcp + 16, &c, 2);
+	sum = csum_add_u32(csum_add_u16(sum, IPPROTO_TCP), f->len - l4);
+	c = csum_finish(csum_add_scalar(tcp, f->len - l4, sum));
+	memcpy(tcp + 16, &c, 2);
+}
+
+/* A middlebox that knows better: options of a SYN become padding. */
+static void strip_options(struct sim *w, struct sim_frame *f)
+{
+	uint32_t l4, thl, n;
+	uint8_t *tcp = tcp_header(f, &l4);
+
+	if (!tcp || (tcp[13] & 0x12) != 0x02)
+		return;
+	thl = (uint32_t)(tcp[12] >> 4) * 4;
+	for (uint32_t i = 20; i < thl && tcp[i]; i += n) {
+		n = tcp[i] == 1 ? 1 : tcp[i + 1];
+		if (tcp[i] < 32 && w->k.strip & 1u << tcp[i])
+			memset(tcp + i, 1, n);
+	}
+	tcp_sum_again(f, tcp, l4);
+}
+
+/*
+ * What somebody sends who knows addresses and ports but sees nothing: a reset or FIN beyond the
+ * end of the stream, where no acknowledgement can ever stand, a SYN, an ACK of the unsent
+ * (RFC 5961). None of them may harm the connection.
+ */
+static void forge(struct sim *w, struct sim_host *to, const struct sim_frame *f)
+{
+	struct sim_frame *g = frame_copy(f);
+	uint32_t l4;
+	uint8_t *tcp = tcp_header(g, &l4);
+	struct talk *c;
+
+	c = tcp ? talk_of_ports(w, get_be16(tcp), get_be16(tcp + 2)) : NULL;
+	if (!c || (tcp[13] & 0x07)) {
+		free(g);
+		return;
+	}
+	g->len = l4 + (uint32_t)(tcp[12] >> 4) * 4;
+	put_be16(g->data + (l4 == 34 ? 16 : 18), (uint16_t)(g->len - (l4 == 34 ? 14 : 54)));
+	put_be32(tcp + 4, c->iss + 3 + (uint32_t)c->e[0].tx_total + prng_below(&w->rng, 60000));
+	switch (prng_below(&w->rng, 4)) {
+	case 0: tcp[13] = 0x04; break;
+	case 1: tcp[13] = 0x14; break;
+	case 2: tcp[13] = 0x02; break;
+	default:
+		memcpy(tcp + 4, f->data + l4 + 4, 4);
+		put_be32(tcp + 8, get_be32(tcp + 8) + 0x20000000 + prng_below(&w->rng, 0x20000000));
+	}
+	if (l4 == 34) {
+		uint16_t sum;
+
+		memset(g->data + 24, 0, 2);
+		sum = csum_finish(csum_add_scalar(g->data + 14, 20, 0));
+		memcpy(g->data + 24, &sum, 2);
+	}
+	tcp_sum_again(g, tcp, l4);
+	record_text(w, "wire: forged segment, flags %#x, for conversation %u", tcp[13], c->id);
+	deliver(w, to, g, w->now + sim_between(w, 0, 2 * w->k.delay_ns + 1000));
+}
+
 static bool is_lost(struct sim *w, struct pipe *p)
 {
 	const struct knobs *k = &w->k;
 
-	if (p->bad && prng_below(&w->rng, k->burst_frames + 1) == 0)
+	/* A burst is so many frames, but no sender's back-off outlasts it. */
+	if (p->bad && (w->now > p->bad_until || prng_below(&w->rng, k->burst_frames + 1) == 0))
 		p->bad = false;
-	else if (!p->bad && k->burst_ppm && prng_chance(&w->rng, k->burst_ppm))
+	if (!p->bad && k->burst_ppm && prng_chance(&w->rng, k->burst_ppm)) {
 		p->bad = true;
+		p->bad_until = w->now + 4 * k->delay_ns + 50 * NS_PER_MS;
+	}
 	return p->bad || (k->loss_ppm && prng_chance(&w->rng, k->loss_ppm));
 }
 
@@ -145,8 +228,15 @@ static void through_pipe(struct sim *w, struct sim_host *from, struct sim_host *
 		return lose(w, f, "silence");
 	if (queue_overflows(w, p))
 		return lose(w, f, "queue full");
-	if (is_lost(w, p))
+	if (is_lost(w, p)) {
+		if (k->unreach_ppm && prng_chance(&w->rng, k->unreach_ppm))
+			deliver(w, from, icmp_error(from, f, 0), arrival(w, &w->pipe[to->id][from->id], 100));
 		return lose(w, f, "chance");
+	}
+	if (k->strip)
+		strip_options(w, f);
+	if (k->forge_ppm && prng_chance(&w->rng, k->forge_ppm))
+		forge(w, to, f);
 	if (k->dup_ppm && prng_chance(&w->rng, k->dup_ppm))
 		deliver(w, to, frame_copy(f), arrival(w, p, f->len));
 	if (k->corrupt_ppm && prng_chance(&w->rng, k->corrupt_ppm))
@@ -170,7 +260,7 @@ void wire_send(struct sim *w, struct sim_host *from, struct sim_frame *f)
 	if (!to || to == from)
 		sim_fail(w, "host %u sends a frame to a MAC that nobody has", from->id);
 	if (w->k.path_mtu && f->len > w->k.path_mtu + 14) {
-		through_pipe(w, to, from, too_big(w, from, f));
+		through_pipe(w, to, from, icmp_error(from, f, w->k.path_mtu));
 		return lose(w, f, "too big for the router");
 	}
 	through_pipe(w, from, to, f);

@@ -52,6 +52,15 @@ static void jumbo(struct sim *w, struct knobs *k)
 	k->check_ppm = 60000;
 }
 
+/* Peers and middleboxes that know less than we do. */
+static void some_strip(struct sim *w, struct knobs *k)
+{
+	static const uint32_t bits[] = { STRIP_MSS, STRIP_WSCALE, STRIP_SACK, STRIP_TS };
+
+	for (uint32_t i = 0; i < n_elems(bits); i++)
+		k->strip |= prng_below(&w->rng, 2) ? bits[i] : 0;
+}
+
 static void set_bulk(struct sim *w, struct knobs *k)
 {
 	some_wire(w, k);
@@ -72,6 +81,8 @@ static void set_lossy(struct sim *w, struct knobs *k)
 	k->duplex_ppm = 400000;
 	k->n_talks = 1 + prng_below(&w->rng, 3);
 	k->pause_ppm = prng_below(&w->rng, 2) ? 50000 : 0;
+	if (prng_below(&w->rng, 3) == 0)
+		some_strip(w, k);
 }
 
 static void set_duplex(struct sim *w, struct knobs *k)
@@ -82,6 +93,9 @@ static void set_duplex(struct sim *w, struct knobs *k)
 	k->n_talks = 1 + prng_below(&w->rng, 4);
 	k->n_threads = 1 + prng_below(&w->rng, 3);
 	k->loss_ppm = prng_below(&w->rng, 2) ? (uint32_t)log_between(w, 0, 20000) : 0;
+	k->fiddle_ppm = prng_below(&w->rng, 2) ? 200000 : 0;
+	if (prng_below(&w->rng, 3) == 0)
+		some_strip(w, k);
 }
 
 static void set_rounds(struct sim *w, struct knobs *k)
@@ -154,6 +168,8 @@ static void set_tiny(struct sim *w, struct knobs *k)
 	k->think_ppm = 50000;
 	k->duplex_ppm = 500000;
 	k->rounds_ppm = 300000;
+	k->oob_ppm = prng_below(&w->rng, 2) ? 50000 : 0;
+	k->fiddle_ppm = prng_below(&w->rng, 2) ? 200000 : 0;
 	k->n_talks = 1 + prng_below(&w->rng, 4);
 	k->loss_ppm = prng_below(&w->rng, 2) ? (uint32_t)log_between(w, 0, 100000) : 0;
 }
@@ -277,6 +293,7 @@ static void set_mirror(struct sim *w, struct knobs *k)
 	k->n_hosts = 2 + prng_below(&w->rng, 3);
 	k->neigh_ns = log_between(w, 10000, 300 * NS_PER_MS);
 	k->churn_every_ns = log_between(w, 10000, 50 * NS_PER_MS);
+	k->mtu_churn_ppm = prng_below(&w->rng, 2) ? 200000 : 0;
 	k->n_talks = 4 + prng_below(&w->rng, 10);
 	k->spread_ns = 100 * NS_PER_MS;
 	k->bytes_max = 60000;
@@ -296,6 +313,21 @@ static void set_pmtu(struct sim *w, struct knobs *k)
 	k->bytes_max = 300000;
 	k->duplex_ppm = 300000;
 	k->loss_ppm = prng_below(&w->rng, 2) ? (uint32_t)log_between(w, 0, 50000) : 0;
+}
+
+static void set_forged(struct sim *w, struct knobs *k)
+{
+	set_duplex(w, k);
+	k->strip = 0;
+	k->bytes_max = 100000;
+	k->forge_ppm = (uint32_t)log_between(w, 1000, 500000);
+	k->reorder_ppm = prng_below(&w->rng, 2) ? 10000 : 0;
+	k->dup_ppm = 1;		/* no perfect wire */
+	if (prng_below(&w->rng, 2)) {
+		k->loss_ppm = (uint32_t)log_between(w, 1000, 50000);
+		k->unreach_ppm = 500000;
+		k->may_fail = true;	/* a connection that is being opened obeys such news */
+	}
 }
 
 static void set_shared(struct sim *w, struct knobs *k)
@@ -366,6 +398,7 @@ const struct world worlds[] = {
 	{ "scarce", "tiny pools and rings, takes that fail on purpose", set_scarce, 5 },
 	{ "mirror", "neighbours that must be asked for, and change", set_mirror, 5 },
 	{ "pmtu", "a router with a smaller MTU", set_pmtu, 3 },
+	{ "forged", "segments of somebody who does not see the wire, routers that complain", set_forged, 3 },
 	{ "shared", "several stacks a host, processes a stack, threads a process", set_shared, 4 },
 	{ "any", "two worlds' troubles at once", set_any, 10 },
 	{ "hostile", "nonsense in the segment under the surrogate", set_hostile, 3 },
