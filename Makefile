@@ -2,6 +2,7 @@
 # The only Makefile. Variants live side by side: make O=build/asan CC=clang SAN=address,undefined
 #   make          programs and library          make test   everything that proves them
 #   make demo     the main job, on real input   make bench  kernel and onramp side by side
+#   make demo-user   of it what an ordinary user can do on one host
 
 O	?= build
 CC	:= $(if $(filter default,$(origin CC)),gcc,$(CC))
@@ -132,6 +133,10 @@ demo: deps
 	@echo "building: a minute or so"
 	@$(MAKE) -s all apps
 	test/apps/demo
+demo-user: deps
+	@echo "building: a minute or so"
+	@$(MAKE) -s all apps
+	test/apps/demo-user
 bench: deps
 	@echo "building: a minute or so"
 	@$(MAKE) -s all apps
@@ -146,6 +151,6 @@ install: all
 clean:
 	rm -rf $(O)
 
-.PHONY: all core apps units fuzzers deps check test nightly demo bench clean install
+.PHONY: all core apps units fuzzers deps check test nightly demo demo-user bench clean install
 .SECONDARY:
 -include $(shell find $(O)/o -name '*.d' 2>/dev/null)
