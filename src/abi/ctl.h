@@ -43,7 +43,8 @@ enum ctl_op {
 				 * Reply u.pair; fds: pair, the peer's front (read-only), the write end of
 				 * the peer's pipe. -ENOENT: no such stack; -EDQUOT: N_PAIRS */
 	CTL_PAIR_AT = 16,	/* program or surrogate: u.pair.slot. Reply as above; -ENOENT */
-	CTL_PAIR_DEL = 17,	/* program or surrogate: u.pair.slot, whose pair is over, may be used again */
+	CTL_PAIR_DEL = 17,	/* program or surrogate: u.pair.slot, whose pair (u.pair.pair_id) is over,
+				 * may be used again. -ENOENT: not that pair; -EBUSY: it is not over */
 	CTL_STACK_JOIN = 14,	/* forked child or surrogate: u.index = stack id; says which stack this
 				 * connection speaks for; fd: the segment (same inode proves it) */
 };
@@ -56,7 +57,7 @@ struct ctl_stack {
 	uint32_t vi_ifindex[N_VIS];
 	uint32_t vi_flags[N_VIS];	/* VIF_F_* */
 	uint32_t ring_slots;		/* of each ring */
-	uint32_t pad;
+	uint32_t dir_slot;		/* index into the mirror's stacks[] */
 };
 
 struct ctl_lease {
@@ -80,7 +81,8 @@ struct ctl_pair {
 	uint32_t side;		/* the caller's stack is side 0 or 1; 0 for a pair with itself */
 	uint32_t pair_id;
 	uint32_t peer;		/* stack id */
-	uint32_t is_self, pad;
+	uint32_t is_self;
+	uint32_t over;		/* 1: its other stack is gone; of the descriptors only the pair comes */
 };
 
 struct ctl_ports { uint16_t base, count; uint32_t pad; };

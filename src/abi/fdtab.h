@@ -51,10 +51,12 @@ struct fdtab {
 	uint16_t reason;	/* why the process as a whole has no stack; REASON_NONE if it has */
 	uint16_t strict;
 	int32_t	 seg_fd, mirror_fd, ctl_fd;	/* -1: none; for exec */
+	int32_t	 front_fd, pipe_fd;		/* of apertures (abi/aperture.h); 0 or -1: none */
 	int32_t	 xsk_fd[N_VIS];
 	int32_t	 bell_fd[N_WAITERS];
 	uint32_t vi_ifindex[N_VIS], vi_flags[N_VIS];
 	uint32_t n_vis, proc;
+	uint32_t dir_slot, pad_dir;
 	char	 profile[32];
 	char	 detail[128];	/* a sentence that adds to `reason`, e.g. the profile's error */
 	uint64_t counts[N_REASONS];	/* sockets ever decided for each reason */

@@ -9,6 +9,7 @@
  *   link.c     attached links    keeper.c   the one process that keeps all privileges
  *   lease.c    rights to ports   ports.c    blocks of ephemeral ports    filter.c  BPF maps
  *   mirror.c   what netlink says netlink.c  how netlink is asked         privilege.c  what we drop
+ *   directory.c who serves what  pair.c     apertures between stacks     own.c     the agent of one user
  *
  * Every function returns 0 or -errno where it returns int, unless it says otherwise.
  */
@@ -28,11 +29,13 @@
 #define N_CLIENTS_UID	(N_CLIENTS / 2)	/* connections of one unprivileged user */
 #define N_RESPAWN	3	/* times a crashed surrogate is replaced */
 #define N_FDS_APART	512	/* descriptors that port blocks leave for all else */
-#define MAX_REPLY_FDS	(2 + N_VIS + N_WAITERS)
+#define MAX_REPLY_FDS	(4 + N_VIS + N_WAITERS)
+#define N_PROGRAMS	512	/* programs that keep an agent of one's own alive */
 
 struct onramp_bpf;
 struct mnl_socket;
 struct stack;
+struct pair;
 
 /* ---- attached interfaces (link.c) ---- */
 
@@ -88,6 +91,12 @@ struct stack {
 	uint32_t n_vis;
 	struct stack_vi vi[N_VIS];
 	int	 bell[N_WAITERS];
+	int	 front;		/* of its apertures; read-write, its own programs' only */
+	int	 pipe;		/* its reading end */
+	uint32_t pipe_port;	/* ... and its name */
+	struct pair *pairs[N_PAIRS];
+	uint32_t next_pair;	/* where the search for a free slot begins */
+	uint32_t n_listed;	/* ports in the directory */
 	uint32_t n_clients;	/* control connections that speak for it */
 	uint64_t orphaned_at;	/* ns: when the last of them went; 0: there is one */
 	uint32_t n_leases, n_flows, n_blocks;
@@ -128,6 +137,16 @@ struct request {
 	uint64_t out_owned;
 };
 
+/* ---- an agent of one's own (own.c) ---- */
+
+struct own {
+	char	 dir[80];	/* "": not made (yet) */
+	char	 path[108];	/* of the socket */
+	ino_t	 ino;		/* of the socket: ours? */
+	uint64_t idle_since;	/* ns; 0: somebody is there */
+	struct program { int pidfd; pid_t pid; } programs[N_PROGRAMS];	/* pidfd -1: free */
+};
+
 /* ---- the agent ---- */
 
 struct agent {
@@ -149,8 +168,12 @@ struct agent {
 	struct waiting waiting[N_WAITING];
 	uint32_t n_waiting;
 	uint32_t next_stack_id;
+	uint32_t next_pair_id;
+	int	 ringer;		/* rings pipes (pair.c) */
 	uint64_t refill_at;		/* ns: not before; after a failure */
 	char	 surrogate[256];	/* path of the program */
+	bool	 own;			/* of one user, without privilege: same-host traffic only */
+	struct own own_state;
 };
 
 /* main.c */
@@ -169,6 +192,33 @@ void ctl_forget_stack(struct agent *a, struct stack *s);
 void ctl_accept(struct agent *a);
 void ctl_input(struct agent *a, struct client *c);
 void ctl_retry(struct agent *a);	/* those that wait for a lease */
+
+/* own.c */
+int  own_open(struct agent *a);			/* makes directory and socket, and listens */
+void own_close(struct agent *a);
+void own_met(struct agent *a, const struct client *c);	/* a program said hello: stay while it lives */
+bool own_mark(const struct agent *a, const void *mark);	/* epoll reports a program's end */
+void own_gone(struct agent *a, void *mark);
+int  own_timeout(const struct agent *a);		/* ms until own_settle() may end it; -1: not idle */
+void own_settle(struct agent *a);
+
+/* directory.c; the mirror's directory */
+void dir_stack_begin(struct agent *a, const struct stack *s);
+void dir_stack_end(struct agent *a, const struct stack *s);
+/* -EDQUOT: full, or more than this user may have. */
+int  dir_port_add(struct agent *a, struct stack *s, const struct dir_port *p);
+void dir_port_del(struct agent *a, struct stack *s, const struct dir_port *p);
+void dir_pair_set(struct agent *a, const struct stack *s, uint32_t slot, uint32_t pair_id);
+
+/* pair.c */
+int  pair_open(struct agent *a);
+void pair_close(struct agent *a);
+int  pair_prepare(struct stack *s);		/* its front and its pipe */
+void pair_discard(struct stack *s);
+int  pair_get(struct agent *a, struct request *rq);
+int  pair_at(struct agent *a, struct request *rq);
+int  pair_del(struct agent *a, struct stack *s, const struct ctl_pair *m);
+void pair_flush(struct agent *a, struct stack *s);	/* it ends: its peers are told */
 
 /* stack.c */
 int  stack_get(struct agent *a, struct request *rq);
@@ -249,7 +299,7 @@ int  lease_del(struct agent *a, struct stack *s, const struct ctl_lease *l);
 int  flow_add(struct agent *a, struct stack *s, const struct ctl_flow *f);
 int  flow_del(struct agent *a, struct stack *s, const struct ctl_flow *f);
 /* The programs of a stack are gone: their sockets listen no more, whatever we hold of them. */
-void lease_orphan(struct stack *s);
+void lease_orphan(struct agent *a, struct stack *s);
 /* The surrogate had time to say what lives on: leases that it did not give back are void. */
 void lease_lapse(struct agent *a, struct stack *s);
 /* True if what is in the way of this lease belongs to a stack whose programs are gone. */
@@ -273,6 +323,9 @@ void mirror_settle(struct agent *a);
 void mirror_links_changed(struct agent *a);	/* attached or detached: flags and neighbours */
 void mirror_neigh_ask(struct agent *a, const struct ctl_neigh *n);
 bool mirror_has_addr(const struct agent *a, const struct ipaddr *addr);	/* on an attached link */
+/* Around every change of what the seqlock protects. */
+void mirror_begin(struct mirror *m);
+void mirror_end(struct mirror *m);
 
 /* netlink.c */
 struct nlmsghdr;
@@ -283,6 +336,6 @@ int  nl_talk(struct agent *a, struct nlmsghdr *h, nl_fn fn, void *arg);
 
 /* privilege.c */
 int  privilege_limits(void);		/* descriptors, locked memory */
-int  privilege_drop(void);		/* all but what the agent needs after start */
+int  privilege_drop(bool keep);		/* all but what the agent needs after start; all, if not */
 
 #endif

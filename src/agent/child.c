@@ -21,8 +21,8 @@
 
 #define FD_FIRST 3
 #define FD_HIGH	 1000	/* descriptors are gathered here, then laid out from FD_FIRST */
-#define N_FDS_MAX (3 + N_VIS + N_WAITERS)
-#define N_ARGS 32
+#define N_FDS_MAX (5 + N_VIS + N_WAITERS)
+#define N_ARGS 40
 #define CHILD_FILES 1024
 
 struct plan {
@@ -100,7 +100,8 @@ static bool make_plan(struct agent *a, struct stack *s, int ctl, struct plan *p)
 
 	return arg(p, a->surrogate) && number(p, "--uid", s->uid) && number(p, "--gid", s->gid) &&
 	       fd_list(p, "--seg", &s->seg, 1) && fd_list(p, "--mirror", &a->mirror_fd, 1) &&
-	       fd_list(p, "--ctl", &ctl, 1) && vi_list(p, a, s, xsk, &n_xsk) &&
+	       fd_list(p, "--front", &s->front, 1) && fd_list(p, "--pipe", &s->pipe, 1) &&
+	       number(p, "--dir-slot", s->slot) && fd_list(p, "--ctl", &ctl, 1) && vi_list(p, a, s, xsk, &n_xsk) &&
 	       fd_list(p, "--xsk", xsk, n_xsk) && fd_list(p, "--bells", s->bell, N_WAITERS) &&
 	       number(p, "--ring", N_RING) && number(p, "--pid", (unsigned long)s->pid) &&
 	       number(p, "--stack", s->id);

@@ -29,6 +29,7 @@ int ctl_open(struct agent *a)
 	socklen_t n = offsetof(struct sockaddr_un, sun_path) + 1 + sizeof(CTL_NAME) - 1;
 	uint32_t i;
 
+	static_assert(MAX_REPLY_FDS <= 64, "a bit each in out_owned");
 	for (i = 0; i < N_CLIENTS; i++)
 		a->clients[i] = (struct client){ .fd = -1, .i = i };
 	a->spare_fd = eventfd(0, EFD_CLOEXEC);
@@ -36,6 +37,8 @@ int ctl_open(struct agent *a)
 	a->listen_fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (a->listen_fd < 0)
 		return -errno;
+	if (a->own)
+		return own_open(a);
 	return bind(a->listen_fd, (struct sockaddr *)&sun, n) ? -errno : 0;
 }
 
@@ -105,6 +108,13 @@ static int refuse_one(struct agent *a)
 	return -1;
 }
 
+static bool is_welcome(const struct agent *a, uid_t uid)
+{
+	if (a->own)
+		return uid == getuid() || uid == 0;
+	return uid == 0 || n_of_user(a, uid) < N_CLIENTS_UID;
+}
+
 void ctl_accept(struct agent *a)
 {
 	int fd = accept4(a->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
@@ -117,8 +127,7 @@ void ctl_accept(struct agent *a)
 	if (fd < 0)
 		return;
 	c = new_client(a);
-	if (!c || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &n) ||
-	    (cred.uid != 0 && n_of_user(a, cred.uid) >= N_CLIENTS_UID)) {
+	if (!c || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &n) || !is_welcome(a, cred.uid)) {
 		(void)close(fd);
 		return;
 	}
@@ -169,9 +178,18 @@ void ctl_close(struct agent *a)
 	for (i = 0; i < N_CLIENTS; i++)
 		if (a->clients[i].fd >= 0)
 			drop(a, &a->clients[i]);
+	if (a->own)
+		own_close(a);
 	if (a->listen_fd >= 0)
 		(void)close(a->listen_fd);
 	a->listen_fd = -1;
+}
+
+static int refuse_attach(struct ctl_msg *r)
+{
+	(void)snprintf(r->u.text, sizeof(r->u.text), "this is a user's own agent, which has no right "
+		       "to interfaces; the system's agent has not been started here");
+	return -EOPNOTSUPP;
 }
 
 static int act(struct agent *a, struct request *rq)
@@ -183,6 +201,8 @@ static int act(struct agent *a, struct request *rq)
 	switch (m->op) {
 	case CTL_HELLO:
 		rq->c->greeted = true;
+		if (a->own)
+			own_met(a, rq->c);
 		return 0;
 	case CTL_STACK_GET:
 		return stack_get(a, rq);
@@ -201,7 +221,15 @@ static int act(struct agent *a, struct request *rq)
 	case CTL_NEIGH_ASK:
 		mirror_neigh_ask(a, &m->u.neigh);
 		return 0;
+	case CTL_PAIR_GET:
+		return pair_get(a, rq);
+	case CTL_PAIR_AT:
+		return pair_at(a, rq);
+	case CTL_PAIR_DEL:
+		return pair_del(a, s, &m->u.pair);
 	case CTL_ATTACH:
+		if (a->own)
+			return refuse_attach(r);
 		return link_attach(a, &m->u.link, r->u.text, sizeof(r->u.text));
 	case CTL_DETACH:
 		return link_detach(a, m->u.link.name);
@@ -292,7 +320,9 @@ void ctl_retry(struct agent *a)
 static void serve(struct agent *a, struct client *c, const struct ctl_msg *m, size_t bytes,
 		  const int *fds, uint32_t n_fds)
 {
-	struct caller who = { c->cred.uid, c->greeted, c->stack != NULL, c->internal };
+	/* The owner of an agent is its root. */
+	uid_t uid = a->own && c->cred.uid == getuid() ? 0 : c->cred.uid;
+	struct caller who = { uid, c->greeted, c->stack != NULL, c->internal };
 	struct request rq = { .c = c, .msg = m, .fd = n_fds ? fds[0] : -1 };
 	uint32_t i;
 	int err;

@@ -6,6 +6,8 @@
  *
  * Order of changes: what makes a flow reachable is written last and deleted first, so that a
  * packet never meets half an entry.
+ *
+ * An agent of one's own has no maps: what it is asked all the same is answered with nothing.
  */
 #include "agent/agent.h"
 
@@ -152,7 +154,7 @@ uint32_t filter_exact_owner(struct agent *a, const struct exact_key *k)
 {
 	uint32_t slot;
 
-	return bpf_map_lookup_elem(MAP(a, exact), k, &slot) ? NO_SLOT : slot;
+	return !a->bpf || bpf_map_lookup_elem(MAP(a, exact), k, &slot) ? NO_SLOT : slot;
 }
 
 int filter_exact_add(struct agent *a, const struct exact_key *k, uint32_t slot)
@@ -189,7 +191,7 @@ void filter_exact_flush(struct agent *a, uint32_t slot)
 
 int filter_block(struct agent *a, uint32_t block, uint32_t slot)
 {
-	return put(MAP(a, blocks), &block, &slot);
+	return !a->bpf ? 0 : put(MAP(a, blocks), &block, &slot);
 }
 
 /* Makes `locals` what the mirror says of attached links: adds first, then deletes the rest. */
@@ -200,6 +202,8 @@ void filter_locals(struct agent *a)
 	const void *from = NULL;
 	uint32_t i, one = 1, n = 0;
 
+	if (!a->bpf)
+		return;
 	for (i = 0; i < m->n_addrs; i++) {
 		if (!link_find(a, m->addrs[i].ifindex))
 			continue;

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
  * Stacks made ahead. A stack is a sealed segment, an AF_XDP socket per attached interface over
- * the segment's packet memory, and bells; pinning 32 MiB, making devices and attaching
+ * the segment's packet memory, bells, front and pipe; pinning 32 MiB, making devices and attaching
  * programs takes tens of milliseconds, which a short-lived program must not pay. So two lie
  * ready, complete with their place in the maps; STACK_GET only hands one out. What was handed
- * out is replaced when the loop is idle.
+ * out is replaced when the loop is idle. Without an attached interface there is nothing to pin.
  *
  * A spare has no owner, no lease and no reader: the agent may still write its segment's
  * header (stack_get() puts the owner's uid there). It never maps a segment once it is live.
@@ -42,7 +42,7 @@ static struct stack *new_slot(struct agent *a)
 			continue;
 		memset(s, 0, sizeof(*s));
 		s->slot = i;
-		s->seg = -1;
+		s->seg = s->front = s->pipe = -1;
 		for (i = 0; i < N_VIS; i++)
 			s->vi[i].xsk = -1;
 		for (i = 0; i < N_WAITERS; i++)
@@ -150,6 +150,8 @@ static int finish(struct agent *a, struct stack *s)
 	uint32_t i;
 	int err = umem_of(s, &u);
 
+	if (!err)
+		err = pair_prepare(s);
 	for (i = 0; !err && i < N_VIS; i++) {
 		if (!a->nics[i].live)
 			continue;
@@ -194,6 +196,16 @@ int kit_make(struct agent *a, bool direct, struct stack **ret)
 	return 0;
 }
 
+static bool any_nic(const struct agent *a)
+{
+	uint32_t i;
+
+	for (i = 0; i < N_VIS; i++)
+		if (a->nics[i].live)
+			return true;
+	return false;
+}
+
 /* One short step towards a spare, so that no client waits long meanwhile: what takes the time
  * is giving pages to the packet memory. 1: it is ready. */
 static int step(struct agent *a, struct stack *s)
@@ -207,7 +219,7 @@ static int step(struct agent *a, struct stack *s)
 	err = umem_of(s, &u);
 	if (err)
 		return err;
-	if (s->filled < u.bytes) {
+	if (any_nic(a) && s->filled < u.bytes) {
 		if (fallocate(s->seg, 0, (off_t)(u.off + s->filled), FILL_STEP))
 			return -errno;
 		s->filled += FILL_STEP;
@@ -241,6 +253,7 @@ void kit_free(struct agent *a, struct stack *s)
 		close_fd(&vi->xsk);
 	}
 	close_fd(&s->seg);
+	pair_discard(s);
 	for (i = 0; i < N_WAITERS; i++)
 		close_fd(&s->bell[i]);
 	s->state = STACK_NONE;
@@ -276,16 +289,6 @@ static bool wants_direct(const struct agent *a)
 	return false;
 }
 
-static bool any_nic(const struct agent *a)
-{
-	uint32_t i;
-
-	for (i = 0; i < N_VIS; i++)
-		if (a->nics[i].live)
-			return true;
-	return false;
-}
-
 struct stack *kit_take(struct agent *a, bool direct)
 {
 	struct stack *s = NULL;
@@ -302,7 +305,7 @@ struct stack *kit_take(struct agent *a, bool direct)
 	return s;
 }
 
-bool kit_urgent(const struct agent *a) { return any_nic(a) && !n_spare(a, false); }
+bool kit_urgent(const struct agent *a) { return !n_spare(a, false); }
 
 static struct stack *in_the_making(struct agent *a)
 {
@@ -328,7 +331,7 @@ bool kit_work(struct agent *a)
 	struct stack *s;
 	int err;
 
-	if (!any_nic(a) || host_now() < a->refill_at)
+	if (host_now() < a->refill_at)
 		return false;
 	s = in_the_making(a);
 	if (!s)

@@ -21,6 +21,10 @@
  *      kernel's do. Its surrogate then says which connections live on and gives the leases
  *      back; who asks for one meanwhile waits (ctl.c). A lease that it has not given back
  *      LAPSE_NS later is void: the program died between proving it and using it.
+ *  E6  A lease is listed in the directory from the moment it is granted until it is given back
+ *      or its stack has no program any more, for connections from this host. Besides, if an
+ *      attached interface has the address and the stack a virtual function, it is in the
+ *      filters. Loopback is no interface that can be attached: its leases are listed only.
  */
 #include "agent/agent.h"
 
@@ -44,6 +48,8 @@ struct lease {
 	uint32_t n_keys;
 	uint32_t n_flows;	/* exact entries under it */
 	bool	 parked;
+	bool	 filtered;	/* in the filters (E6) */
+	bool	 listed;	/* in the directory */
 	int	 fd;		/* our duplicate of the proof */
 };
 
@@ -174,6 +180,90 @@ static struct lease *holder(const struct bound_key *k, const struct lease *but)
 	return NULL;
 }
 
+/* The same, and in the filters. */
+static bool is_filtered(const struct bound_key *k, const struct lease *but)
+{
+	const struct lease *l;
+	uint32_t i;
+
+	for (l = *bucket(k->proto, k->lport); l; l = l->next)
+		for (i = 0; l != but && l->filtered && i < l->n_keys; i++)
+			if (!memcmp(&l->key[i], k, sizeof(*k)))
+				return true;
+	return false;
+}
+
+static int add_filters(struct agent *a, struct lease *l)
+{
+	uint32_t i;
+	int err;
+
+	for (i = 0; i < l->n_keys; i++) {
+		err = filter_bound(a, &l->key[i], l->stack->slot);
+		if (err) {
+			while (i--)
+				if (!is_filtered(&l->key[i], l))
+					(void)filter_bound(a, &l->key[i], NO_SLOT);
+			return err == -E2BIG ? -EDQUOT : err;
+		}
+	}
+	l->filtered = true;
+	return 0;
+}
+
+/* ---- the directory (E6) ---- */
+
+static struct dir_port entry_of(const struct lease *l)
+{
+	struct dir_port p = { .lport = l->key[0].lport, .proto = l->key[0].proto,
+			      .dual = l->n_keys > 1, .stack_id = l->stack->id };
+
+	memcpy(&p.laddr, &l->key[0].laddr, sizeof(p.laddr));
+	return p;
+}
+
+/* Another lease of this stack stands behind the same entry (reuseport). */
+static bool has_listed_twin(const struct lease *l)
+{
+	const struct lease *t;
+
+	for (t = *bucket(l->key[0].proto, l->key[0].lport); t; t = t->next)
+		if (t != l && t->listed && t->stack == l->stack && t->n_keys == l->n_keys &&
+		    !memcmp(&t->key[0], &l->key[0], sizeof(l->key[0])))
+			return true;
+	return false;
+}
+
+static int list(struct agent *a, struct lease *l)
+{
+	struct dir_port p = entry_of(l);
+	int err = has_listed_twin(l) ? 0 : dir_port_add(a, l->stack, &p);
+
+	l->listed = !err;
+	return err;
+}
+
+static void unlist(struct agent *a, struct lease *l)
+{
+	struct dir_port p = entry_of(l);
+
+	if (!l->listed)
+		return;
+	l->listed = false;
+	if (!has_listed_twin(l))
+		dir_port_del(a, l->stack, &p);
+}
+
+/* ---- granting and taking back ---- */
+
+static bool wants_filters(const struct agent *a, const struct lease *l)
+{
+	struct ipaddr addr;
+
+	memcpy(&addr, &l->key[0].laddr, sizeof(addr));
+	return l->stack->n_vis && (ip_is_any(&addr) || mirror_has_addr(a, &addr));
+}
+
 static int install(struct agent *a, struct lease *l)
 {
 	const struct lease *h;
@@ -185,24 +275,26 @@ static int install(struct agent *a, struct lease *l)
 		if (h && h->stack != l->stack)
 			return -EADDRINUSE;
 	}
-	for (i = 0; i < l->n_keys; i++) {
-		err = filter_bound(a, &l->key[i], l->stack->slot);
-		if (err) {
-			while (i--)
-				if (!holder(&l->key[i], l))
-					(void)filter_bound(a, &l->key[i], NO_SLOT);
-			return err == -E2BIG ? -EDQUOT : err;
-		}
+	if (wants_filters(a, l)) {
+		err = add_filters(a, l);
+		if (err)
+			return err;
 	}
-	return 0;
+	err = list(a, l);
+	/* A full directory costs clients of this host their short way, and no more. */
+	return l->filtered ? 0 : err;
 }
 
 static void uninstall(struct agent *a, struct lease *l)
 {
 	uint32_t i;
 
+	unlist(a, l);
+	if (!l->filtered)
+		return;
+	l->filtered = false;
 	for (i = 0; i < l->n_keys; i++)
-		if (!holder(&l->key[i], l))
+		if (!is_filtered(&l->key[i], l))
 			(void)filter_bound(a, &l->key[i], NO_SLOT);
 }
 
@@ -237,8 +329,6 @@ int lease_add(struct agent *a, struct stack *s, const struct ctl_lease *m, int f
 
 	if (err)
 		return err;
-	if (!ip_is_any(&m->laddr) && !mirror_has_addr(a, &m->laddr))
-		return -EADDRNOTAVAIL;
 	if (s->n_leases + s->n_flows >= N_LEASES_STACK || n_leases >= N_LEASES)
 		return -EDQUOT;
 	l = calloc(1, sizeof(*l));
@@ -296,15 +386,19 @@ int lease_del(struct agent *a, struct stack *s, const struct ctl_lease *m)
 	return 0;
 }
 
-void lease_orphan(struct stack *s)
+void lease_orphan(struct agent *a, struct stack *s)
 {
 	struct lease *l;
 	uint32_t i;
 
-	for (i = 0; i < N_BUCKETS && s->n_leases; i++)
-		for (l = buckets[i]; l; l = l->next)
-			if (l->stack == s)
-				stop_listening(l);
+	for (i = 0; i < N_BUCKETS && s->n_leases; i++) {
+		for (l = buckets[i]; l; l = l->next) {
+			if (l->stack != s)
+				continue;
+			unlist(a, l);
+			stop_listening(l);
+		}
+	}
 }
 
 void lease_lapse(struct agent *a, struct stack *s)
@@ -377,6 +471,8 @@ int flow_add(struct agent *a, struct stack *s, const struct ctl_flow *f)
 	uint32_t owner = filter_exact_owner(a, &k);
 	int err;
 
+	if (!s->n_vis)		/* no packet comes to it */
+		return l || covering(s, f, false) || ports_own(s, f->lport) ? 0 : -EPERM;
 	if (owner != NO_SLOT)
 		return owner == s->slot ? 0 : -EADDRINUSE;
 	if (!l)

@@ -1,19 +1,24 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * onrampd: one per network namespace. It starts in stages, each of which gives something up
+ * onrampd: one per network namespace, or, with --user, one for each user besides (own.c), which
+ * has no privilege and serves traffic within the host only. It starts in stages, each of which gives something up
  * or makes something known; afterwards it is one thread in one loop that blocks nowhere else
  * than in epoll_wait().
  *
  *   options    what was asked
  *   limits     descriptors for ports and clients
- *   name       the abstract socket: only one agent gets it (EADDRINUSE: there is one)
+ *   name       the abstract socket: only one agent gets it (EADDRINUSE: there is one);
+ *              --user: a socket in the user's runtime directory
  *   signals    become readable
  *   programs   VF programs and maps into the kernel
  *   keeper     forks the process that keeps all privileges; it clears an old agent's programs
  *   devices    an old agent's VFs removed
  *   mirror     netlink read
+ *   apertures  what rings the pipes of stacks
  *   privileges dropped
  *   listen     now clients are heard; ready is said
+ *
+ * With --user there are no programs, no keeper and no devices.
  *
  * It leaves nothing behind: SIGTERM, SIGINT and CTL_SHUTDOWN undo all of it in reverse.
  */
@@ -66,12 +71,14 @@ noreturn_fn cold_fn void onramp_panic(const char *file, int line, const char *wh
 }
 
 static const char usage[] =
-	"usage: onrampd [-v] [--ready-fd N]\n"
+	"usage: onrampd [-v] [--user] [--ready-fd N]\n"
 	"\n"
 	"The agent of this network namespace: gives programs under `onramp run` their stacks,\n"
 	"keeps their rights to ports, and mirrors routes and neighbours to them. Runs in the\n"
 	"foreground, as root; `onramp attach` talks to it. SIGTERM removes all it made.\n"
 	"\n"
+	"  --user         your own agent, without privilege, for traffic within this host only;\n"
+	"                 `onramp run` starts it where there is none, and it ends by itself\n"
 	"  --ready-fd N   writes a line to descriptor N when clients are heard, then closes it\n"
 	"  -v, --verbose  says what is attached and which stacks end\n"
 	"  -h, --help     this text\n"
@@ -83,6 +90,7 @@ static int stage_options(struct agent *a, int argc, char **argv)
 {
 	static const struct option longs[] = {
 		{ "ready-fd", required_argument, NULL, 'r' }, { "verbose", no_argument, NULL, 'v' },
+		{ "user", no_argument, NULL, 'u' },
 		{ "help", no_argument, NULL, 'h' }, { "version", no_argument, NULL, 'V' }, { 0 },
 	};
 	char *end;
@@ -100,6 +108,9 @@ static int stage_options(struct agent *a, int argc, char **argv)
 			break;
 		case 'v':
 			a->verbose = true;
+			break;
+		case 'u':
+			a->own = true;
 			break;
 		case 'h':
 			(void)fputs(usage, stdout);
@@ -145,10 +156,10 @@ static int stage_name(struct agent *a)
 	socklen_t n = sizeof(a->netns_cookie);
 	int err = ctl_open(a);
 
-	if (err == -EADDRINUSE) {
+	if (err == -EADDRINUSE && a->own)
+		agt_log("another agent of yours runs in this network namespace");
+	else if (err == -EADDRINUSE)
 		agt_log("another agent runs in this network namespace (@%s is taken)", CTL_NAME);
-		return err;
-	}
 	if (!err && getsockopt(a->listen_fd, SOL_SOCKET, SO_NETNS_COOKIE, &a->netns_cookie, &n)) {
 		/* Unix sockets answer too from Linux 5.14; asked of an IPv4 one otherwise. */
 		int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
@@ -191,7 +202,7 @@ static int stage_devices(struct agent *a)
 {
 	int err = nl_open(a);
 
-	if (!err)
+	if (!err && !a->own)
 		vf_clean_stale(a);
 	return err;
 }
@@ -211,15 +222,18 @@ static int stage_listen(struct agent *a)
 }
 
 static int stage_limits(struct agent *a) { (void)a; return privilege_limits(); }
-static int stage_privileges(struct agent *a) { (void)a; return privilege_drop(); }
+static int stage_privileges(struct agent *a) { return privilege_drop(!a->own); }
+static int stage_programs(struct agent *a) { return a->own ? 0 : filter_open(a); }
+static int stage_keeper(struct agent *a) { return a->own ? 0 : keeper_start(a); }
 
 static const struct stage {
 	const char *name;
 	int (*enter)(struct agent *a);
 } stages[] = {
 	{ "limits", stage_limits }, { "name", stage_name }, { "signals", stage_signals },
-	{ "programs", filter_open }, { "keeper", keeper_start }, { "devices", stage_devices },
-	{ "mirror", stage_mirror }, { "privileges", stage_privileges }, { "listen", stage_listen },
+	{ "programs", stage_programs }, { "keeper", stage_keeper }, { "devices", stage_devices },
+	{ "mirror", stage_mirror }, { "apertures", pair_open }, { "privileges", stage_privileges },
+	{ "listen", stage_listen },
 };
 
 static int start(struct agent *a)
@@ -304,6 +318,8 @@ static int sleep_ms(const struct agent *a)
 
 	if (a->refill_at > now && (ms < 0 || ms > 1000))
 		ms = (int)((a->refill_at - now) / NS_PER_MS) + 1;
+	if (a->own && own_timeout(a) >= 0 && (ms < 0 || ms > own_timeout(a)))
+		ms = own_timeout(a);
 	return ms;
 }
 
@@ -335,12 +351,16 @@ static void run(struct agent *a)
 				on_signal(a);
 			else if (ev[i].data.ptr == &mark_news)
 				mirror_event(a);
+			else if (own_mark(a, ev[i].data.ptr))
+				own_gone(a, ev[i].data.ptr);
 			else if (c->fd >= 0)
 				ctl_input(a, c);
 		}
 		mirror_settle(a);
 		lapse(a);
 		ctl_retry(a);
+		if (a->own)
+			own_settle(a);
 		busy = background(a, n == 0);
 	}
 }
@@ -361,6 +381,7 @@ static void stop(struct agent *a)
 		ctl_close(a);
 	if (a->mirror)
 		mirror_close(a);
+	pair_close(a);
 	nl_close(a);
 	if (a->bpf)
 		filter_close(a);
@@ -372,11 +393,12 @@ int main(int argc, char **argv)
 	int err;
 
 	a->listen_fd = a->keeper_fd = a->ready_fd = a->mirror_fd = a->epfd = a->signal_fd = -1;
+	a->ringer = -1;
 	err = stage_options(a, argc, argv);
 	if (err)
 		return err;
-	if (geteuid() != 0) {
-		agt_log("must run as root: it makes devices and loads XDP programs");
+	if (geteuid() != 0 && !a->own) {
+		agt_log("must run as root: it makes devices and loads XDP programs. Or: onrampd --user");
 		return 1;
 	}
 	find_surrogate(a);

@@ -436,15 +436,10 @@ static bool same(const struct mirror *x, const struct mirror *y)
 static void publish(struct agent *a)
 {
 	struct mirror *m = a->mirror;
-	uint32_t seq = m->seq;
 
 	if (incomplete || same(m, &next))
 		return;
-	/* relaxed: the fence below orders it. */
-	__atomic_store_n(&m->seq, seq + 1, __ATOMIC_RELAXED);
-	/* rel: pairs with the readers' acquire fence (core/ip/glance.h): who sees a byte of what
-	 * follows sees the odd seq. */
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	mirror_begin(m);
 	memcpy(m->links, next.links, sizeof(m->links));
 	memcpy(m->addrs, next.addrs, sizeof(m->addrs));
 	memcpy(m->routes, next.routes, next.n_routes * sizeof(m->routes[0]));
@@ -455,8 +450,7 @@ static void publish(struct agent *a)
 	m->n_neighs = next.n_neighs;
 	if (++m->generation == 0)
 		m->generation = 1;	/* 0 means "ask again" in a path */
-	/* rel: pairs with the readers' acquire load of seq. */
-	__atomic_store_n(&m->seq, seq + 2, __ATOMIC_RELEASE);
+	mirror_end(m);
 }
 
 static void tell_links(struct agent *a)

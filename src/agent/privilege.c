@@ -11,6 +11,8 @@
  * In particular NET_BIND_SERVICE is gone: lease.c's proof that a socket is bound relies on it.
  * The bounding set shrinks as well, so a surrogate, executed as root before it becomes its
  * user, never has more than this.
+ *
+ * An agent of one's own (--user) keeps nothing, even if root started it.
  */
 #include "agent/agent.h"
 
@@ -47,20 +49,20 @@ int privilege_limits(void)
 	return setrlimit(RLIMIT_NOFILE, &r) ? -errno : 0;
 }
 
-int privilege_drop(void)
+int privilege_drop(bool keep)
 {
 	struct __user_cap_header_struct h = { .version = _LINUX_CAPABILITY_VERSION_3 };
 	struct __user_cap_data_struct d[2];
-	uint64_t have, c;
+	uint64_t have, c, kept = keep ? KEEP : 0;
 
 	if (syscall(SYS_capget, &h, d))
 		return -errno;
 	have = d[0].permitted | (uint64_t)d[1].permitted << 32;
 	for (c = 0; c < 64; c++)
-		if (!(KEEP & BIT(c)) && prctl(PR_CAPBSET_READ, c) == 1 &&
-		    prctl(PR_CAPBSET_DROP, c))
-			return -errno;
-	have &= KEEP;
+		if (!(kept & BIT(c)) && prctl(PR_CAPBSET_READ, c) == 1 &&
+		    prctl(PR_CAPBSET_DROP, c) && keep)
+			return -errno;	/* who has nothing may not drop, and need not */
+	have &= kept;
 	d[0].permitted = d[0].effective = (uint32_t)have;
 	d[1].permitted = d[1].effective = (uint32_t)(have >> 32);
 	d[0].inheritable = d[1].inheritable = 0;

@@ -8,7 +8,8 @@
  *  Q2  HELLO comes first; a stack's requests come after STACK_GET or STACK_JOIN.
  *  Q3  A descriptor comes with those requests that want one, and with no other.
  *  Q4  Changing links is root's. Everything else is anybody's; limits come later.
- *  Q5  Strings end within their field; ports, protocols and addresses are of a kind we serve.
+ *  Q5  Strings end within their field; ports, protocols and addresses are of a kind we serve,
+ *      slots and ids are within their range.
  */
 #include "agent/agent.h"
 
@@ -38,6 +39,9 @@ static const struct { uint8_t known, wants; } rules[] = {
 	[CTL_STACKS]	 = { 1, 0 },
 	[CTL_SHUTDOWN]	 = { 1, WANTS_ROOT | ANY_TIME },
 	[CTL_STACK_JOIN] = { 1, NO_STACK | WANTS_FD },
+	[CTL_PAIR_GET]	 = { 1, WANTS_STACK },
+	[CTL_PAIR_AT]	 = { 1, WANTS_STACK },
+	[CTL_PAIR_DEL]	 = { 1, WANTS_STACK },
 };
 
 static bool proto_ok(uint8_t proto) { return proto == IPPROTO_TCP || proto == IPPROTO_UDP; }
@@ -66,6 +70,12 @@ static int check_body(const struct ctl_msg *m)
 		return 0;
 	case CTL_NEIGH_ASK:
 		return ip_is_any(&m->u.neigh.addr) || !m->u.neigh.ifindex ? -EINVAL : 0;
+	case CTL_PAIR_GET:
+		return m->u.pair.peer ? 0 : -EINVAL;
+	case CTL_PAIR_AT:
+		return m->u.pair.slot < N_PAIRS ? 0 : -EINVAL;
+	case CTL_PAIR_DEL:
+		return m->u.pair.slot < N_PAIRS && m->u.pair.pair_id ? 0 : -EINVAL;
 	case CTL_ATTACH:
 	case CTL_DETACH:
 		return link_ok(&m->u.link) ? 0 : -EINVAL;

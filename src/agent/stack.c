@@ -8,8 +8,11 @@
  * when the programs are gone. If it crashes it is replaced, three times; after that the stack
  * ends with its last client, as it does where no surrogate can run at all.
  *
- * Ending is in two phases: first no packet can reach it or leave it (filters off), then its
- * devices, descriptors and ports go back.
+ * Ending is in two phases: first no packet and no connection can reach it or leave it (filters
+ * and directory), then its devices, descriptors and ports go back.
+ *
+ * Without an attached interface stacks are made all the same, with no virtual function: their
+ * traffic is that between programs of this host.
  */
 #include "agent/agent.h"
 
@@ -64,6 +67,7 @@ static void describe(struct agent *a, const struct stack *s, struct ctl_stack *r
 	ret->stack_id = s->id;
 	ret->n_vis = s->n_vis;
 	ret->ring_slots = N_RING;
+	ret->dir_slot = s->slot;
 	for (i = 0; i < s->n_vis; i++) {
 		ret->vi_ifindex[i] = s->vi[i].ifindex;
 		ret->vi_flags[i] = VIF_F_PRESENT | (s->vi[i].vf ? 0 : VIF_F_DIRECT) |
@@ -78,12 +82,9 @@ int stack_get(struct agent *a, struct request *rq)
 	struct stack *s;
 	int err;
 
-	if (count(a, 0, true) >= N_STACKS || (!root && count(a, uid, false) >= N_STACKS_UID))
+	if (count(a, 0, true) >= N_STACKS ||
+	    (!root && !a->own && count(a, uid, false) >= N_STACKS_UID))
 		return -EDQUOT;
-	for (i = 0; i < N_VIS && !a->nics[i].live; i++)
-		;
-	if (i == N_VIS)
-		return -ENODEV;
 	s = kit_take(a, root);
 	if (!s) {
 		err = kit_make(a, false, &s);
@@ -102,9 +103,12 @@ int stack_get(struct agent *a, struct request *rq)
 	s->orphaned_at = 0;
 	s->wants_child = true;
 	rq->c->stack = s;
+	dir_stack_begin(a, s);
 	describe(a, s, &rq->reply.u.stack);
 	rq->out[rq->n_out++] = s->seg;
 	rq->out[rq->n_out++] = a->mirror_fd;
+	rq->out[rq->n_out++] = s->front;
+	rq->out[rq->n_out++] = s->pipe;
 	for (i = 0; i < s->n_vis; i++)
 		rq->out[rq->n_out++] = s->vi[i].xsk;
 	for (i = 0; i < N_WAITERS; i++)
@@ -190,7 +194,7 @@ void stack_left(struct agent *a, struct stack *s)
 	if (s->n_clients)
 		return;
 	s->orphaned_at = host_now();
-	lease_orphan(s);
+	lease_orphan(a, s);
 	if (!s->child && !s->wants_child)
 		stack_end(a, s);
 }
@@ -203,6 +207,8 @@ void stack_end(struct agent *a, struct stack *s)
 	ctl_forget_stack(a, s);
 	ports_flush(a, s);
 	lease_flush(a, s);
+	pair_flush(a, s);
+	dir_stack_end(a, s);
 	if (s->n_flows)
 		filter_exact_flush(a, s->slot);
 	s->n_flows = 0;
@@ -212,18 +218,18 @@ void stack_end(struct agent *a, struct stack *s)
 	kit_free(a, s);
 }
 
-/* A stack without any interface left cannot finish what it has: it ends. The others go on
- * with those they have; the numbers of their interfaces stay as the programs know them. */
+/* A stack that had interfaces and has none left cannot finish what it has: it ends. The others
+ * go on with those they have; the numbers of their interfaces stay as the programs know them. */
 void stack_nic_gone(struct agent *a, struct nic *n)
 {
-	uint32_t i, k, left;
+	uint32_t i, k, left, lost;
 
 	for (i = 1; i <= N_SLOTS; i++) {
 		struct stack *s = &a->stacks[i];
 
 		if (s->state != STACK_LIVE)
 			continue;
-		for (k = 0, left = 0; k < s->n_vis; k++) {
+		for (k = 0, left = 0, lost = 0; k < s->n_vis; k++) {
 			struct stack_vi *vi = &s->vi[k];
 
 			if (vi->nic != n->i || vi->xsk < 0 || vi->ifindex != n->ifindex) {
@@ -241,8 +247,9 @@ void stack_nic_gone(struct agent *a, struct nic *n)
 			vi->vf = NULL;
 			(void)close(vi->xsk);
 			vi->xsk = -1;
+			lost++;
 		}
-		if (!left)
+		if (lost && !left)
 			stack_end(a, s);
 	}
 }

@@ -4,7 +4,8 @@
  *
  *   exec_begin   try -> spin 20 us -> mark the door, sleep on it (<= 10 ms), look again
  *   ...          the core, as the caller wishes
- *   exec_end     errands until there are none -> release -> door's sleeper, kicks, bells, asks
+ *   exec_end     errands until there are none -> release -> door's sleeper, kicks, bells, pipes
+ *		  of peers, asks
  *
  * Invariants
  *  X1  Whoever releases a contended door wakes all who sleep on it; who must sleep again
@@ -14,7 +15,8 @@
  *      the turn, and whoever takes bits off it (atomically, no turn needed) must kick.
  *      Killed in between, or deferred and never paid: the surrogate sees frames that stay
  *      on the tx ring and kicks.
- *  X3  What is paid after the release was copied out of the segment before it.
+ *  X3  What is paid after the release was copied out of the segment before it. Pipes of peers
+ *      are descriptors of this process, each of which stays its slot's for good (pairs.c).
  *
  * Death. A holder that died inside its turn is the surrogate's business. Only when a second
  * has passed and the door still bears the same dead thread do we bury it ourselves: then
@@ -25,6 +27,7 @@
 #include <errno.h>
 
 #include "base/atomic.h"
+#include "core/ap/ap.h"
 #include "core/net/net.h"
 #include "core/stack/stack.h"
 #include "core/vif/vif.h"
@@ -142,7 +145,7 @@ uint32_t exec_round(struct exec *x, struct turn *t)
 	uint32_t n = 0;
 
 	(void)x;
-	if (vif_rx_pending(t->map) || unlikely(vif_starves(t)))
+	if (vif_rx_pending(t->map) || ap_pending(t->map) || unlikely(vif_starves(t)))
 		n = net_rx(t);
 	if (unlikely(tick_is_due(t)))
 		net_tick(t);
@@ -206,6 +209,14 @@ static cold_fn int tell_asks(struct exec *x, const struct asks *a)
 	return worst;
 }
 
+/* What this turn said to another socket of the same stack is heard before it ends, so that no
+ * one need be rung for it. Bounded by the budget: what is left keeps ap_self set. */
+static void poll_self(struct turn *t)
+{
+	t->budget = max_u32(t->budget, SHORT_BUDGET);
+	(void)ap_poll(t);
+}
+
 /* Releases; on return the turn is over. True: a sleeper on the door must be woken. */
 static bool release(struct exec *x, struct turn *t, struct asks *a)
 {
@@ -213,6 +224,8 @@ static bool release(struct exec *x, struct turn *t, struct asks *a)
 	uint64_t errands;
 
 	for (uint32_t round = 0;; round++) {
+		if (peek32(&t->map->seg->ap_self))
+			poll_self(t);
 		/* Deferred work of a call that received nothing; net_rx() runs the list. */
 		if (unlikely(t->map->seg->work_head))
 			(void)net_rx(t);
@@ -238,6 +251,8 @@ void exec_end(struct exec *x, struct turn *t, bool defer_kick)
 		exec_flush(x);
 	if (t->wakes)
 		host_ring(&x->map, &x->fds, t->wakes);
+	if (t->ap_rings)
+		host_ring_pairs(&x->map, t->ap_rings);
 	if (unlikely(a.n))
 		(void)tell_asks(x, &a);
 }

@@ -12,10 +12,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/futex.h>
+#include <stdlib.h>
 #include <sys/un.h>
 
 #include "base/atomic.h"
 #include "core/stack/stack.h"
+#include "exec/parts.h"
 #include "host/sys.h"
 #include "layout_hash.h"
 
@@ -55,20 +57,16 @@ static int peer_is_trusted(int fd)
 	return cred.uid == 0 || cred.uid == sys_getuid() ? 0 : -EPERM;
 }
 
-int ctl_connect(int *ret_fd)
+static int connect_to(const struct sockaddr_un *sun, socklen_t n, int *ret_fd)
 {
-	struct sockaddr_un sun = { .sun_family = AF_UNIX };
-	socklen_t n = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + sizeof(CTL_NAME));
 	uint64_t until = deadline_of(0);
 	int fd, err;
 
-	/* Abstract: a zero byte, then the name, which has no terminator. */
-	memcpy(sun.sun_path + 1, CTL_NAME, sizeof(CTL_NAME) - 1);
 	fd = sys_socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return fd;
 	for (;;) {
-		err = sys_connect(fd, &sun, n);
+		err = sys_connect(fd, sun, n);
 		/* A full backlog is the only reason for -EAGAIN; the agent will come to it. */
 		if (err != -EAGAIN && err != -EINTR)
 			break;
@@ -86,6 +84,140 @@ int ctl_connect(int *ret_fd)
 	}
 	*ret_fd = fd;
 	return 0;
+}
+
+/* ---- the user's own agent: a socket in a folder of his -------------------------------------------- */
+
+/* Appends; false: no room. */
+static bool put(char *to, size_t room, size_t *at, const char *text)
+{
+	size_t n = strlen(text);
+
+	if (*at + n + 1 > room)
+		return false;
+	memcpy(to + *at, text, n + 1);
+	*at += n;
+	return true;
+}
+
+static bool put_number(char *to, size_t room, size_t *at, uint64_t v)
+{
+	char digits[24];
+	size_t i = sizeof(digits) - 1;
+
+	digits[i] = 0;
+	do {
+		digits[--i] = (char)('0' + v % 10);
+		v /= 10;
+	} while (v);
+	return put(to, room, at, digits + i);
+}
+
+int ctl_own_dir(uint32_t i, char ret[CTL_OWN_DIR_MAX])
+{
+	const char *runtime = secure_getenv("XDG_RUNTIME_DIR");
+	size_t at = 0, room = CTL_OWN_DIR_MAX;
+	bool fits = true;
+
+	switch (i) {
+	case 0:
+		if (!runtime || runtime[0] != '/')
+			return -ENAMETOOLONG;	/* none: like one that does not fit */
+		fits = put(ret, room, &at, runtime) && put(ret, room, &at, "/onramp");
+		break;
+	case 1:
+		fits = put(ret, room, &at, "/run/user/") && put_number(ret, room, &at, sys_getuid()) &&
+		       put(ret, room, &at, "/onramp");
+		break;
+	case 2:
+		fits = put(ret, room, &at, "/tmp/onramp-") && put_number(ret, room, &at, sys_getuid());
+		break;
+	default:
+		return -ENOENT;
+	}
+	return fits ? 0 : -ENAMETOOLONG;
+}
+
+/* A path is the same in all network namespaces, so the name has the namespace's inode. */
+int ctl_own_name(char ret[CTL_OWN_NAME_MAX])
+{
+	int fd = sys_openat(AT_FDCWD, "/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC, 0), err;
+	size_t at = 0;
+	struct stat st;
+
+	if (fd < 0)
+		return fd;
+	err = sys_fstat(fd, &st);
+	(void)sys_close(fd);
+	if (err)
+		return err;
+	return put(ret, CTL_OWN_NAME_MAX, &at, "agent-") &&
+	       put_number(ret, CTL_OWN_NAME_MAX, &at, st.st_ino) ? 0 : -ENAMETOOLONG;
+}
+
+/* A folder that another user made where ours would be must not decide whom we talk to. */
+static bool is_ours(const char *dir)
+{
+	int fd = sys_openat(AT_FDCWD, dir, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
+	struct stat st;
+	bool ours;
+
+	if (fd < 0)
+		return false;
+	ours = sys_fstat(fd, &st) == 0 && st.st_uid == sys_getuid() && !(st.st_mode & 077);
+	(void)sys_close(fd);
+	return ours;
+}
+
+static int connect_in(const char *dir, const char *name, int *ret_fd)
+{
+	struct sockaddr_un sun = { .sun_family = AF_UNIX };
+	size_t at = 0, room = sizeof(sun.sun_path);
+
+	if (!put(sun.sun_path, room, &at, dir) || !put(sun.sun_path, room, &at, "/") ||
+	    !put(sun.sun_path, room, &at, name))
+		return -ENAMETOOLONG;
+	return is_ours(dir) ? connect_to(&sun, sizeof(sun), ret_fd) : -ENOENT;
+}
+
+int ctl_connect_own(int *ret_fd)
+{
+	char dir[CTL_OWN_DIR_MAX], name[CTL_OWN_NAME_MAX];
+
+	if (ctl_own_name(name))
+		return -ECONNREFUSED;
+	for (uint32_t i = 0;; i++) {
+		int err = ctl_own_dir(i, dir);
+
+		if (err == -ENOENT)
+			return -ECONNREFUSED;
+		if (!err && connect_in(dir, name, ret_fd) == 0)
+			return 0;
+	}
+}
+
+int ctl_connect(int *ret_fd)
+{
+	struct sockaddr_un sun = { .sun_family = AF_UNIX };
+	socklen_t n = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + sizeof(CTL_NAME));
+	int err;
+
+	/* Abstract: a zero byte, then the name, which has no terminator. */
+	memcpy(sun.sun_path + 1, CTL_NAME, sizeof(CTL_NAME) - 1);
+	err = connect_to(&sun, n, ret_fd);
+	if (err != -ECONNREFUSED && err != -EPERM)
+		return err;
+	/* Who sits on the name and is not to be trusted does not keep us from our own. */
+	return ctl_connect_own(ret_fd) == 0 ? 0 : err;
+}
+
+bool ctl_is_own(int fd)
+{
+	struct sockaddr_un sun = { .sun_family = AF_UNIX };
+	socklen_t n = sizeof(sun);
+
+	return sys_getpeername(fd, &sun, &n) == 0 && n > offsetof(struct sockaddr_un, sun_path) &&
+	       sun.sun_path[0] != 0;
 }
 
 int ctl_hello(int fd, uint32_t timeout_ms)
@@ -269,34 +401,34 @@ int ctl_once(struct ctl_call *c)
 
 /* A bounded mutex: a signal handler that comes back in here on the thread that holds it must
  * get an error, not a deadlock. */
-static int ctl_lock(struct exec *x, uint64_t until)
+int exec_lock(uint32_t *word, uint64_t until)
 {
-	_Atomic uint32_t *lock = (_Atomic uint32_t *)&x->ctl_lock;
+	_Atomic uint32_t *lock = (_Atomic uint32_t *)word;
 	uint32_t seen = LOCK_FREE;
 
-	/* acq: pairs with rel in ctl_unlock() */
+	/* acq: pairs with rel in exec_unlock() */
 	if (atomic_compare_exchange_strong_explicit(lock, &seen, LOCK_HELD, memory_order_acquire,
 						    memory_order_relaxed))
 		return 0;
-	/* acq: pairs with rel in ctl_unlock() */
+	/* acq: pairs with rel in exec_unlock() */
 	while (atomic_exchange_explicit(lock, LOCK_WAITED, memory_order_acquire) != LOCK_FREE) {
 		uint64_t now = host_now(), left = until > now ? until - now : 0;
 		struct timespec to = { (time_t)(left / NS_PER_S), (long)(left % NS_PER_S) };
 
 		if (!left)
 			return -ETIMEDOUT;
-		(void)sys_futex(&x->ctl_lock, FUTEX_WAIT_PRIVATE, LOCK_WAITED, &to);
+		(void)sys_futex(word, FUTEX_WAIT_PRIVATE, LOCK_WAITED, &to);
 	}
 	return 0;
 }
 
-static void ctl_unlock(struct exec *x)
+void exec_unlock(uint32_t *word)
 {
-	_Atomic uint32_t *lock = (_Atomic uint32_t *)&x->ctl_lock;
+	_Atomic uint32_t *lock = (_Atomic uint32_t *)word;
 
-	/* rel: pairs with acq in ctl_lock() */
+	/* rel: pairs with acq in exec_lock() */
 	if (atomic_exchange_explicit(lock, LOCK_FREE, memory_order_release) == LOCK_WAITED)
-		(void)sys_futex(&x->ctl_lock, FUTEX_WAKE_PRIVATE, 1, NULL);
+		(void)sys_futex(word, FUTEX_WAKE_PRIVATE, 1, NULL);
 }
 
 int exec_call(struct exec *x, struct ctl_call *c)
@@ -305,11 +437,11 @@ int exec_call(struct exec *x, struct ctl_call *c)
 
 	if (x->ctl_fd < 0)
 		return -ENOTCONN;
-	err = ctl_lock(x, deadline_of(c->timeout_ms));
+	err = exec_lock(&x->ctl_lock, deadline_of(c->timeout_ms));
 	if (err)
 		return err;
 	err = ctl_call(x->ctl_fd, c);
-	ctl_unlock(x);
+	exec_unlock(&x->ctl_lock);
 	return err;
 }
 

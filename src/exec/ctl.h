@@ -15,11 +15,21 @@
 #include "exec/exec.h"
 
 #define CTL_TIMEOUT_MS	2000	/* the agent answers in microseconds; attaching a link takes longest */
-#define CTL_MAX_FDS	(2 + N_VIS + N_WAITERS)	/* beside one reply */
+#define CTL_MAX_FDS	(4 + N_VIS + N_WAITERS)	/* beside one reply */
 
-/* Connects to this network namespace's agent: non-blocking, close-on-exec. -ECONNREFUSED:
- * there is none; -EPERM: the listener is neither root nor this process's own user. */
+/* Connects to this network namespace's agent, or if there is none to the user's own (agent/own.c):
+ * non-blocking, close-on-exec. -ECONNREFUSED: there is neither; -EPERM: the listener is neither
+ * root nor this process's own user. */
 must_check int ctl_connect(int *ret_fd);
+must_check int ctl_connect_own(int *ret_fd);
+/* Whose agent a connection leads to: true, the user's own. */
+bool ctl_is_own(int fd);
+/* Where an own agent's socket may be: the i-th folder; -ENOENT past the last, -ENAMETOOLONG. And
+ * its name there, which tells the network namespace. */
+#define CTL_OWN_DIR_MAX	 80
+#define CTL_OWN_NAME_MAX 28
+must_check int ctl_own_dir(uint32_t i, char ret[CTL_OWN_DIR_MAX]);
+must_check int ctl_own_name(char ret[CTL_OWN_NAME_MAX]);
 /* Version and layout: -EPROTO if the agent is of another build. */
 must_check int ctl_hello(int fd, uint32_t timeout_ms);
 

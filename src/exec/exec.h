@@ -23,6 +23,16 @@ struct exec {
 	uint32_t stack_id, ring_slots;
 	uint32_t ctl_lock;	/* private futex: one request at a time on ctl_fd */
 	uint32_t unkicked;	/* atomic, bit per VI: the device would not take all; kick again */
+
+	/* apertures (pairs.c) */
+	int	 front_fd, pipe_fd;	/* 0 or -1: none */
+	uint32_t dir_slot;
+	uint32_t pairs_lock;	/* private futex: who changes map.ap[] */
+	uint32_t pairs_seen;	/* atomic: `changes` of the directory that have been acted upon */
+	uint64_t pairs_at;	/* ns: after a failure, not before */
+	uint64_t pairs_over;	/* atomic, bit per slot: over, and not yet given back */
+	uint64_t new_bells;	/* atomic, bit per slot: map.ap[].bell_fd is a new number */
+	struct { void *pair, *front; } spare[N_PAIRS];	/* blank mappings to be used again */
 };
 
 /* Descriptors and facts from which an exec is built: as the agent hands them out, as they
@@ -32,6 +42,8 @@ struct plumbing {
 	int	 xsk_fd[N_VIS], bell_fd[N_WAITERS];
 	uint32_t vi_ifindex[N_VIS], vi_flags[N_VIS];	/* VIF_F_* */
 	uint32_t n_vis, n_bells, ring_slots, stack_id;
+	int	 front_fd, pipe_fd;	/* of apertures; 0 or -1: none */
+	uint32_t dir_slot;
 };
 
 /* ---- getting and losing a stack (plumb.c) ---------------------------------------------- */
@@ -60,6 +72,21 @@ void exec_leave(struct exec *x, uint32_t proc);
  * Takes no turn. Without an agent the child goes on without one; the reason is returned. */
 int exec_after_fork_child(struct exec *x);
 
+/* ---- apertures (pairs.c) ------------------------------------------------------------------- */
+
+/* The directory has news for this process: pairs made or over. A load; no turn, any time. */
+bool exec_pairs_changed(const struct exec *x);
+/* Acts upon them: maps what is new, tells the core, lets go of what is over. Takes turns, and
+ * talks to the agent. 0 also when another thread is at it; else -errno, to be tried again: then
+ * some pairs are not mapped here, and the core treats their connections as not ready. */
+int exec_pairs(struct exec *x);
+/* The slot of the pair with that stack, which the agent makes if there is none. -ENOENT: there is
+ * no such stack (any more); -EDQUOT: too many pairs; -errno. */
+must_check int exec_pair_get(struct exec *x, uint32_t peer_stack, uint32_t *ret_slot);
+/* Slots whose map.ap[].bell_fd has a number that it had not at the last call: plumbing, for the
+ * caller to keep the program from. A slot keeps its number until exec_close(). */
+uint64_t exec_pairs_new_bells(struct exec *x);
+
 /* ---- turns (app.c) ------------------------------------------------------------------------ */
 
 /* Takes the turn, waiting for it if need be: spins a while, then sleeps on the door. Always
@@ -73,7 +100,8 @@ void exec_begin(struct exec *x, struct turn *t);
 void exec_end(struct exec *x, struct turn *t, bool defer_kick);
 /* Pays kicks that were deferred. Cheap when none are owed. */
 void exec_flush(struct exec *x);
-/* One full round in a turn already held: net_rx, net_tick if due, net_tx. Returns packets. */
+/* One full round in a turn already held: net_rx (apertures, too), net_tick if due, net_tx. Returns
+ * packets and events. */
 uint32_t exec_round(struct exec *x, struct turn *t);
 
 /* Requests to the agent: one message, one reply, both bounded by a timeout. -errno. */

@@ -17,6 +17,7 @@
 #include "core/stack/stack.h"
 #include "exec/ctl.h"
 #include "exec/estate.h"
+#include "exec/parts.h"
 #include "host/sys.h"
 
 #define JOIN_TIMEOUT_MS 500	/* fork() waits for it; the agent answers in microseconds */
@@ -41,6 +42,8 @@ int exec_map(struct exec *x, const struct plumbing *p, enum executor who)
 	if (err)
 		return err;
 	err = host_map_mirror(p->mirror_fd, &map);
+	if (!err && p->front_fd > 0)
+		err = host_map_front(p->front_fd, true, p->stack_id, NULL, &map.front);
 	for (uint32_t i = 0; !err && i < p->n_vis; i++) {
 		map.vi[i].flags = p->vi_flags[i] | VIF_F_PRESENT;
 		map.vi[i].ifindex = p->vi_ifindex[i];
@@ -50,6 +53,8 @@ int exec_map(struct exec *x, const struct plumbing *p, enum executor who)
 		host_unmap(&map, p->ring_slots);
 		return err;
 	}
+	for (uint32_t i = 0; i < N_PAIRS; i++)
+		map.ap[i].bell_fd = -1;
 	map.n_vis = p->n_vis;
 	map.strong = who == EXEC_SURROGATE;
 
@@ -61,6 +66,9 @@ int exec_map(struct exec *x, const struct plumbing *p, enum executor who)
 	x->mirror_fd = p->mirror_fd;
 	x->stack_id = p->stack_id;
 	x->ring_slots = p->ring_slots;
+	x->front_fd = p->front_fd;
+	x->pipe_fd = x->fds.pipe = p->pipe_fd;
+	x->dir_slot = p->front_fd > 0 ? p->dir_slot % N_DIR_STACKS : 0;
 	x->fds.n_vis = p->n_vis;
 	for (uint32_t i = 0; i < N_VIS; i++)
 		x->fds.xsk[i] = i < p->n_vis ? p->xsk_fd[i] : -1;
@@ -77,6 +85,9 @@ void exec_describe(const struct exec *x, struct plumbing *ret)
 	ret->ctl_fd = x->ctl_fd;
 	ret->stack_id = x->stack_id;
 	ret->ring_slots = x->ring_slots;
+	ret->front_fd = x->front_fd;
+	ret->pipe_fd = x->pipe_fd;
+	ret->dir_slot = x->dir_slot;
 	ret->n_vis = x->fds.n_vis;
 	ret->n_bells = N_WAITERS;
 	for (uint32_t i = 0; i < N_VIS; i++) {
@@ -93,11 +104,20 @@ static void close_if(int fd)
 		(void)sys_close(fd);
 }
 
+/* Not every stack has these, and a zeroed description has none. */
+static void close_aperture_fd(int fd)
+{
+	if (fd > 0)
+		(void)sys_close(fd);
+}
+
 static void close_plumbing(const struct plumbing *p)
 {
 	close_if(p->seg_fd);
 	close_if(p->mirror_fd);
 	close_if(p->ctl_fd);
+	close_aperture_fd(p->front_fd);
+	close_aperture_fd(p->pipe_fd);
 	for (uint32_t i = 0; i < p->n_vis; i++)
 		close_if(p->xsk_fd[i]);
 	for (uint32_t i = 0; i < p->n_bells; i++)
@@ -109,9 +129,10 @@ void exec_close(struct exec *x)
 	struct plumbing p;
 
 	exec_describe(x, &p);
+	pairs_close(x);
 	host_unmap(&x->map, x->ring_slots);
 	close_plumbing(&p);
-	x->seg_fd = x->mirror_fd = x->ctl_fd = -1;
+	x->seg_fd = x->mirror_fd = x->ctl_fd = x->front_fd = x->pipe_fd = x->fds.pipe = -1;
 	x->fds.n_vis = 0;
 	memset(x->fds.xsk, -1, sizeof(x->fds.xsk));
 	memset(x->fds.bell, -1, sizeof(x->fds.bell));
@@ -120,7 +141,7 @@ void exec_close(struct exec *x)
 /* ---- asking for one --------------------------------------------------------------------------------- */
 
 /* Best effort: a number below min_fd is inconvenient, not wrong. */
-static int move_up(int fd, int min_fd)
+int exec_move_up(int fd, int min_fd)
 {
 	int up;
 
@@ -138,7 +159,7 @@ static int plumbing_of_reply(const struct ctl_call *c, struct plumbing *p)
 	const struct ctl_stack *s = &c->msg.u.stack;
 	uint32_t at = 0;
 
-	if (s->n_vis > N_VIS || c->n_fds != 2 + s->n_vis + N_WAITERS)
+	if (s->n_vis > N_VIS || c->n_fds != 4 + s->n_vis + N_WAITERS || s->dir_slot >= N_DIR_STACKS)
 		return -EPROTO;
 	p->stack_id = s->stack_id;
 	p->ring_slots = s->ring_slots;
@@ -146,6 +167,9 @@ static int plumbing_of_reply(const struct ctl_call *c, struct plumbing *p)
 	p->n_bells = N_WAITERS;
 	p->seg_fd = c->fds[at++];
 	p->mirror_fd = c->fds[at++];
+	p->front_fd = c->fds[at++];
+	p->pipe_fd = c->fds[at++];
+	p->dir_slot = s->dir_slot;
 	for (uint32_t i = 0; i < s->n_vis; i++) {
 		p->xsk_fd[i] = c->fds[at++];
 		p->vi_ifindex[i] = s->vi_ifindex[i];
@@ -158,13 +182,15 @@ static int plumbing_of_reply(const struct ctl_call *c, struct plumbing *p)
 
 static void move_all_up(struct plumbing *p, int min_fd)
 {
-	p->seg_fd = move_up(p->seg_fd, min_fd);
-	p->mirror_fd = move_up(p->mirror_fd, min_fd);
-	p->ctl_fd = move_up(p->ctl_fd, min_fd);
+	p->seg_fd = exec_move_up(p->seg_fd, min_fd);
+	p->mirror_fd = exec_move_up(p->mirror_fd, min_fd);
+	p->ctl_fd = exec_move_up(p->ctl_fd, min_fd);
+	p->front_fd = exec_move_up(p->front_fd, min_fd);
+	p->pipe_fd = exec_move_up(p->pipe_fd, min_fd);
 	for (uint32_t i = 0; i < p->n_vis; i++)
-		p->xsk_fd[i] = move_up(p->xsk_fd[i], min_fd);
+		p->xsk_fd[i] = exec_move_up(p->xsk_fd[i], min_fd);
 	for (uint32_t i = 0; i < p->n_bells; i++)
-		p->bell_fd[i] = move_up(p->bell_fd[i], min_fd);
+		p->bell_fd[i] = exec_move_up(p->bell_fd[i], min_fd);
 }
 
 static int ask_for_stack(int ctl_fd, struct plumbing *p)
@@ -287,6 +313,7 @@ int exec_after_fork_child(struct exec *x)
 	host_after_fork();
 	/* Whoever held these is a thread of the parent's. */
 	x->ctl_lock = 0;
+	x->pairs_lock = 0;
 	x->unkicked = 0;
 	if (x->ctl_fd < 0)
 		return -ENOTCONN;

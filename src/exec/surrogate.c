@@ -12,6 +12,8 @@
  *  G2  It does not leave while a process of the stack lives, whatever state the stack is in.
  *  G3  It leaves only between turns.
  *  G4  The agent is of use, not needed: without it, ports stay leased and neighbours unasked.
+ *  G5  What it takes off the pipe may have been meant for a sleeper of the program. So it takes a
+ *      turn then, or leaves word on the door, and whoever sleeps for what came is woken (S0c-ISR).
  *
  * Trust: whatever the segment says is a tenant's word. Process ids in it choose which pidfds
  * are watched, no more; walks are bounded; the core runs with map->strong.
@@ -25,6 +27,7 @@
 #include <errno.h>
 
 #include "base/atomic.h"
+#include "core/ap/ap.h"
 #include "core/net/net.h"
 #include "core/stack/stack.h"
 #include "exec/bury.h"
@@ -61,6 +64,7 @@ struct surrogate {
 	uint64_t watchdog_ns;
 	struct watch watch;
 	struct ward wards[N_PROCS + 1];
+	bool	 heard;		/* G5: somebody rang, and nobody has looked */
 	bool	 deaths;	/* slots were marked PROC_DEAD and not yet buried */
 	uint32_t reap_tries;	/* ... because the door was shut, so many times */
 	uint64_t ports_at;	/* when ports may be asked for next */
@@ -295,9 +299,14 @@ static void hear_agent(struct surrogate *s)
 static void sleep_for(struct surrogate *s, uint64_t ns, bool on_frames)
 {
 	struct timespec to = { (time_t)(ns / NS_PER_S), (long)(ns % NS_PER_S) };
-	struct pollfd p[N_PROCS + 1 + N_VIS + 1];
+	struct pollfd p[N_PROCS + 1 + N_VIS + 2];
 	unsigned n = 0, agent;
 
+	/* S0c-IRQ-02: whoever posts from here on rings; what was posted before is seen now. */
+	if (on_frames)
+		ap_arm(&s->x->map);
+	if (on_frames && ap_pending(&s->x->map))
+		return;
 	for (uint32_t i = 0; i <= N_PROCS; i++)
 		if (s->wards[i].pidfd >= 0)
 			p[n++] = (struct pollfd){ .fd = s->wards[i].pidfd, .events = POLLIN };
@@ -305,10 +314,13 @@ static void sleep_for(struct surrogate *s, uint64_t ns, bool on_frames)
 	p[n++] = (struct pollfd){ .fd = s->x->ctl_fd, .events = POLLIN };
 	for (uint32_t i = 0; on_frames && i < s->x->fds.n_vis; i++)
 		p[n++] = (struct pollfd){ .fd = s->x->fds.xsk[i], .events = POLLIN };
+	if (on_frames && s->x->fds.pipe > 0)
+		p[n++] = (struct pollfd){ .fd = s->x->fds.pipe, .events = POLLIN };
 	if (sys_ppoll(p, n, &to, s->conf->sleep_mask) <= 0)
 		return;
 	if (p[agent].revents)
 		hear_agent(s);
+	s->heard |= on_frames && host_hear_pipe(&s->x->fds);
 	/* A device that is gone says so for ever: its frames no longer end a sleep. */
 	for (unsigned i = agent + 1; i < n; i++)
 		if (p[i].revents & (POLLERR | POLLHUP | POLLNVAL))
@@ -329,7 +341,11 @@ static bool look_at(struct surrogate *s)
 	if (!count_living(s, now.now))
 		return false;
 	fetch_ports(s, now.now);
-	due = watch_look(&s->watch, &now, s->watchdog_ns);
+	/* Before anything is done with them: the dead are closed where their peers see it. */
+	if (!now.condemned && exec_pairs(x) == 0)
+		peek_take(&x->map, host_now(), &now);
+	due = watch_look(&s->watch, &now, s->watchdog_ns) | (s->heard ? DUE_RX : 0);
+	s->heard = false;
 	if (due || s->deaths || s->ports_base) {
 		shut = !stand_in(s, due, false);
 		peek_take(&x->map, host_now(), &now);
@@ -351,6 +367,10 @@ static void inherit(struct surrogate *s)
 	struct exec *x = s->x;
 	struct turn t;
 
+	if (exec_pairs_changed(x) && take_turn(s, &t, 0, true)) {
+		exec_end(x, &t, false);		/* nobody dead holds the door any more */
+		(void)exec_pairs(x);
+	}
 	if (!take_turn(s, &t, 0, true))
 		return;		/* impossible door: own_until_done() finds it condemned or free */
 	ev(&t, EV_SURROGATE_OWNER, 0, peek32(&x->map.seg->n_conns), 0);
@@ -386,6 +406,7 @@ static void own_until_done(struct surrogate *s)
 	struct turn t;
 
 	while (!told_to_stop(s) && !is_done(seg, now, born, &tw_since)) {
+		(void)exec_pairs(s->x);
 		if (take_turn(s, &t, 0, true)) {
 			(void)exec_round(s->x, &t);
 			exec_end(s->x, &t, false);
@@ -394,6 +415,7 @@ static void own_until_done(struct surrogate *s)
 		deadline = peek64(&seg->deadline);
 		deadline = deadline > now ? min_u64(deadline - now, OWNER_NAP_NS) : 0;
 		sleep_for(s, max_u64(deadline, NAP_MIN_NS), true);
+		s->heard = false;	/* a turn comes next, whoever rang */
 		now = host_now();
 		/* A child that nobody knew of, or a new program under the same stack. */
 		if (count_living(s, now))

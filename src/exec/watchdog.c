@@ -2,6 +2,7 @@
 #include "exec/watchdog.h"
 
 #include "base/atomic.h"
+#include "core/ap/ap.h"
 
 #define QUIET_NS	(1 * NS_PER_S)	/* without a turn or a frame, before WATCH becomes IDLE */
 #define NAP_NS		(1 * NS_PER_S)	/* IDLE with connections: a program that was stopped just
@@ -17,6 +18,19 @@ static void peek_ring(const struct vif_ring *r, struct peek_ring *ret)
 	}
 	ret->consumer = peek32(r->consumer);
 	ret->producer = peek32(r->producer);
+}
+
+static void peek_apertures(const struct stack_map *map, struct peek *ret)
+{
+	uint32_t n = min_u32(peek32(&map->seg->n_ap), N_PAIRS);
+
+	ret->ap_waits = ap_pending(map);
+	for (uint32_t i = 0; i < n; i++) {
+		const struct ap_slot *s = &map->seg->ap[i];
+
+		ret->ap_taken += peek32(&s->rd[0]) + peek32(&s->rd[1]) + peek32(&s->swept[0]) +
+				 peek32(&s->swept[1]);
+	}
 }
 
 void peek_take(const struct stack_map *map, uint64_t now, struct peek *ret)
@@ -36,6 +50,7 @@ void peek_take(const struct stack_map *map, uint64_t now, struct peek *ret)
 		peek_ring(&map->vi[i].rx, &ret->rx[i]);
 		peek_ring(&map->vi[i].tx, &ret->tx[i]);
 	}
+	peek_apertures(map, ret);
 }
 
 static bool is_pending(const struct peek_ring *r) { return r->producer != r->consumer; }
@@ -64,6 +79,8 @@ uint32_t watchdog_due(const struct peek *before, const struct peek *now, uint64_
 		if (is_stuck(&before->tx[i], &now->tx[i]))
 			due |= DUE_TX;
 	}
+	if (before->ap_waits && now->ap_waits && before->ap_taken == now->ap_taken)
+		due |= DUE_RX;
 	if (is_late(now->deadline, now->now, watchdog_ns))
 		due |= DUE_TICK;
 	if (now->kicks_owed && is_late(now->kicks_since, now->now, watchdog_ns))
@@ -76,7 +93,7 @@ static bool frames_wait(const struct peek *now)
 	for (uint32_t i = 0; i < now->n_vis; i++)
 		if (is_pending(&now->rx[i]))
 			return true;
-	return false;
+	return now->ap_waits;
 }
 
 uint32_t watchdog_work(const struct peek *now)
@@ -99,7 +116,7 @@ static bool frames_came(const struct peek *before, const struct peek *now)
 	for (uint32_t i = 0; i < now->n_vis; i++)
 		if (before->rx[i].producer != now->rx[i].producer)
 			return true;
-	return false;
+	return now->ap_waits && !before->ap_waits;
 }
 
 uint32_t watch_look(struct watch *w, const struct peek *now, uint64_t watchdog_ns)

@@ -8,9 +8,11 @@
  *     ▲                   │             IDLE ──── a frame came, a turn was taken ──▶ WATCH
  *     └── somebody else took a turn     IDLE ──── a timer is late ────────────────▶ STAND_IN
  *
+ * What is said of frames holds for events of apertures as well.
+ *
  *   WATCH     looks every watchdog_ms, holds no turn, waits on no device
  *   STAND_IN  runs the stack as frames and timers come, until the application is back
- *   IDLE      sleeps on devices and the stack's own deadline: no cost
+ *   IDLE      sleeps on devices, the pipe and the stack's own deadline: no cost
  *
  * All processes gone: OWNER (surrogate.c), which needs no watch.
  */
@@ -27,11 +29,12 @@ struct peek {
 	uint32_t n_turns, kicks_owed, n_conns, condemned;
 	uint32_t n_vis;
 	struct peek_ring rx[N_VIS], tx[N_VIS];
+	uint32_t ap_waits, ap_taken;	/* events of apertures: any there; how many were ever taken */
 };
 
 void peek_take(const struct stack_map *map, uint64_t now, struct peek *ret);
 
-#define DUE_RX	(1u << 0)	/* a frame waits since the last look or longer, and nobody took any */
+#define DUE_RX	(1u << 0)	/* a frame, or an event of an aperture, waits since the last look or longer, and nobody took any */
 #define DUE_TICK (1u << 1)	/* the stack's deadline has passed by more than the watchdog */
 #define DUE_KICK (1u << 2)	/* a kick is owed for longer than the watchdog */
 #define DUE_TX	(1u << 3)	/* frames wait on a tx ring since the last look, and none was taken */

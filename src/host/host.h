@@ -21,6 +21,7 @@ struct host_fds {
 	int xsk[N_VIS];
 	int bell[N_WAITERS];	/* eventfds, non-blocking */
 	uint32_t n_vis;
+	int pipe;		/* where peers' rings come in (pair.c), non-blocking; 0 or -1: none */
 };
 
 /* Tells the devices named in `bells` (bit per VI) that their tx rings have work. Uses
@@ -31,6 +32,11 @@ void host_kick(const struct host_fds *f, uint32_t bells);
 must_check uint32_t host_kick_all(const struct stack_map *map, const struct host_fds *f, uint32_t bells);
 void host_ring(const struct stack_map *map, const struct host_fds *f, uint32_t wakes);
 void host_hear(const struct host_fds *f, int waiter);	/* drains one's own bell */
+/* The peers named in `rings` (bit per pair; t->ap_rings) sleep: their pipes. After the turn. */
+void host_ring_pairs(const struct stack_map *map, uint64_t rings);
+/* Drains the stack's pipe. True: something was in it; then the caller must take a turn, or leave
+ * DOOR_ERRAND_RX on the door, for it may have taken the ring that another sleeper was sent. */
+bool host_hear_pipe(const struct host_fds *f);
 
 /* Shared futex on the low half of the door word. */
 void host_door_wait(const struct stack_map *map, uint64_t seen, uint64_t timeout_ns);
@@ -43,6 +49,27 @@ must_check int host_map_mirror(int fd, struct stack_map *map);
 /* Maps the four rings of an AF_XDP socket (XDP_MMAP_OFFSETS) into map->vi[vi]. */
 must_check int host_map_rings(int xsk_fd, uint32_t ring_slots, struct vif_map *ret);
 void host_unmap(struct stack_map *map, uint32_t ring_slots);
+
+/* ---- apertures (pair.c) ---- */
+
+/* Maps what the agent gave, after looking at seals, size and head, at `at` or, if that is NULL,
+ * anywhere. What is at `at` must be a mapping of the same kind, blanked. -EPROTO, -errno. */
+must_check int host_map_pair(int fd, uint32_t pair_id, const uint32_t stack[2], void *at,
+			     struct ap_pair **ret);
+must_check int host_map_front(int fd, bool writable, uint32_t stack_id, void *at, struct ap_front **ret);
+/* Lets the memory go and keeps the addresses: who still peeks there without a turn reads zeros.
+ * A pair's or a front's; `front` NULL asks for a blank front of its own. */
+void host_blank_pair(struct ap_pair *pair);
+must_check int host_blank_front(struct ap_front *front, struct ap_front **ret);
+void host_unmap_pair(void *pair);		/* NULL is nothing */
+void host_unmap_front(void *front);
+
+/* For the agent, and for tests: a new front, a new pair, sealed; a pipe's two ends: its reading
+ * end and its name, and an end by which one peer rings it. Descriptors, or -errno. */
+must_check int host_new_front(uint32_t stack_id);
+must_check int host_new_pair(uint32_t pair_id, const uint32_t stack[2]);
+must_check int host_new_pipe(uint32_t *ret_port);
+must_check int host_new_pipe_end(uint32_t port);
 
 /* A new sealed segment of standard geometry, initialised (secret drawn, pools laid out).
  * Returns its descriptor, close-on-exec, or -errno. The caller is the agent, or a test. */

@@ -188,6 +188,11 @@ void host_unmap(struct stack_map *map, uint32_t ring_slots)
 		must(!map->vi[i].tx.producer || map->vi[i].tx.mask + 1 == ring_slots);
 		unmap_vi(&map->vi[i]);
 	}
+	for (uint32_t i = 0; i < N_PAIRS; i++) {
+		host_unmap_pair(map->ap[i].pair);
+		host_unmap_front((void *)(uintptr_t)map->ap[i].front);
+	}
+	host_unmap_front(map->front);
 	if (map->mirror)
 		(void)sys_munmap((void *)(uintptr_t)map->mirror, page_up(sizeof(*map->mirror)));
 	if (map->seg)

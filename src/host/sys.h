@@ -135,6 +135,7 @@ static inline int sys_ioctl(int fd, unsigned long cmd, void *arg)
 }
 
 static inline int sys_fstat(int fd, struct stat *st) { return (int)SYS2(SYS_fstat, fd, st); }
+static inline int sys_fchmod(int fd, unsigned mode) { return (int)SYS2(SYS_fchmod, fd, mode); }
 static inline int sys_ftruncate(int fd, off_t n) { return (int)SYS2(SYS_ftruncate, fd, n); }
 static inline int sys_pipe2(int fds[2], int flags) { return (int)SYS2(SYS_pipe2, fds, flags); }
 

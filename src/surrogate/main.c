@@ -22,6 +22,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
@@ -60,6 +61,8 @@ static const char usage[] =
 	"  --vi IFINDEX:FLAGS[,...]   what each of them is attached to\n"
 	"  --ring N                   slots of each ring\n"
 	"  --bells FD[,FD...]         eventfds of the stack's sleepers\n"
+	"  --front FD --pipe FD       who listens for apertures, and where they ring\n"
+	"  --dir-slot N               the stack's place in the mirror's directory\n"
 	"  --pid PID --stack ID       the program it stands in for, and the stack's number\n"
 	"  --uid U --gid G            whom to become\n"
 	"  --watchdog MS              how long a program may leave work undone (10)\n"
@@ -151,7 +154,7 @@ static bool vi_list(const char *s, struct plumbing *p, uint32_t *ret_n)
 }
 
 enum opt { OPT_UID = 1, OPT_GID, OPT_SEG, OPT_MIRROR, OPT_CTL, OPT_XSK, OPT_VI, OPT_BELLS,
-	   OPT_RING, OPT_PID, OPT_STACK, OPT_WATCHDOG, OPT_HELP };
+	   OPT_RING, OPT_PID, OPT_STACK, OPT_WATCHDOG, OPT_FRONT, OPT_PIPE, OPT_DIR, OPT_HELP };
 
 static const struct option options[] = {
 	{ "uid", required_argument, NULL, OPT_UID },	{ "gid", required_argument, NULL, OPT_GID },
@@ -161,6 +164,8 @@ static const struct option options[] = {
 	{ "ring", required_argument, NULL, OPT_RING },	{ "pid", required_argument, NULL, OPT_PID },
 	{ "stack", required_argument, NULL, OPT_STACK },
 	{ "watchdog", required_argument, NULL, OPT_WATCHDOG },
+	{ "front", required_argument, NULL, OPT_FRONT }, { "pipe", required_argument, NULL, OPT_PIPE },
+	{ "dir-slot", required_argument, NULL, OPT_DIR },
 	{ "help", no_argument, NULL, OPT_HELP },	{ NULL, 0, NULL, 0 },
 };
 
@@ -180,6 +185,9 @@ static bool take_option(struct args *a, int opt, const char *v, uint32_t *n_vi)
 	case OPT_RING:	return whole_number(v, N_RING, &p->ring_slots);
 	case OPT_PID:	return whole_number(v, INT32_MAX, &a->conf.app_pid);
 	case OPT_STACK:	return whole_number(v, UINT32_MAX, &p->stack_id);
+	case OPT_FRONT:	return one_fd(v, false, &p->front_fd);
+	case OPT_PIPE:	return one_fd(v, false, &p->pipe_fd);
+	case OPT_DIR:	return whole_number(v, N_DIR_STACKS - 1, &p->dir_slot);
 	case OPT_WATCHDOG: return whole_number(v, 60000, &a->conf.watchdog_ms);
 	default:	return false;
 	}
@@ -191,7 +199,7 @@ static bool parse(struct args *a, int argc, char **argv)
 	int opt;
 
 	memset(a, 0, sizeof(*a));
-	a->p.seg_fd = a->p.mirror_fd = a->p.ctl_fd = -1;
+	a->p.seg_fd = a->p.mirror_fd = a->p.ctl_fd = a->p.front_fd = a->p.pipe_fd = -1;
 	opterr = 0;
 	while ((opt = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		if (opt == OPT_HELP) {
@@ -235,7 +243,7 @@ static bool close_all_but(int *keep, size_t n)
 
 static bool close_rest(const struct plumbing *p)
 {
-	int keep[3 + N_VIS + N_WAITERS];
+	int keep[5 + N_VIS + N_WAITERS];
 	int null = open("/dev/null", O_RDWR);
 	size_t n = 0;
 
@@ -247,6 +255,8 @@ static bool close_rest(const struct plumbing *p)
 	keep[n++] = p->seg_fd;
 	keep[n++] = p->mirror_fd;
 	keep[n++] = p->ctl_fd;
+	keep[n++] = p->front_fd;
+	keep[n++] = p->pipe_fd;
 	for (uint32_t i = 0; i < p->n_vis; i++)
 		keep[n++] = p->xsk_fd[i];
 	for (uint32_t i = 0; i < p->n_bells; i++)
@@ -274,14 +284,17 @@ static void drop_bounding_set(void)
 			break;
 }
 
+/* An agent of one's own has no other identity to give, and may not change groups. */
 static bool drop(const struct args *a)
 {
+	bool is_it = geteuid() == a->uid && getegid() == a->gid;
+
 	if (geteuid() == 0) {
 		drop_bounding_set();
-		if (setgroups(0, NULL) || setresgid(a->gid, a->gid, a->gid) ||
+		if ((setgroups(0, NULL) && !is_it) || setresgid(a->gid, a->gid, a->gid) ||
 		    setresuid(a->uid, a->uid, a->uid))
 			return false;
-	} else if (geteuid() != a->uid || getegid() != a->gid) {
+	} else if (!is_it) {
 		return false;
 	}
 	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && drop_capabilities() &&
@@ -315,8 +328,8 @@ static bool has_foreign_pids(uint32_t pid)
 /* ---- confine ----------------------------------------------------------------------------------------- */
 
 /*
- * What it does from now on: reads and writes descriptors it has, polls, talks to the agent,
- * watches processes. Anything else fails with EPERM rather than kills: the connections it
+ * What it does from now on: reads and writes descriptors it has, polls, talks to the agent and
+ * maps the pairs that it gets from there, watches processes. Anything else fails with EPERM rather than kills: the connections it
  * keeps are worth more than a clear end, and a refused call does no harm.
  */
 static bool confine(void)
@@ -327,7 +340,7 @@ static bool confine(void)
 		SCMP_SYS(futex), SCMP_SYS(clock_gettime), SCMP_SYS(restart_syscall),
 		SCMP_SYS(pidfd_open), SCMP_SYS(getpid), SCMP_SYS(gettid), SCMP_SYS(getuid),
 		SCMP_SYS(rt_sigreturn), SCMP_SYS(rt_sigprocmask), SCMP_SYS(munmap),
-		SCMP_SYS(exit), SCMP_SYS(exit_group),
+		SCMP_SYS(exit), SCMP_SYS(exit_group), SCMP_SYS(fstat), SCMP_SYS(dup3), SCMP_SYS(fcntl),
 	};
 	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ERRNO(EPERM));
 	bool ok = ctx != NULL;
@@ -339,6 +352,9 @@ static bool confine(void)
 				    SCMP_A1(SCMP_CMP_EQ, 0, 0)) == 0 &&
 	     seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1,
 			      SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid(), 0)) == 0 &&
+	     /* Pairs of apertures are mapped as they come; never as code. */
+	     seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1,
+			      SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0)) == 0 &&
 	     seccomp_load(ctx) == 0;
 	if (ctx)
 		seccomp_release(ctx);

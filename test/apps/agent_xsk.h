@@ -105,7 +105,7 @@ static inline int hello(void)
 struct ring { uint32_t *prod, *cons, *flags; void *slots; };
 
 struct xsk {
-	int ctl, seg, mirror_fd, fd;
+	int ctl, seg, mirror_fd, fd, front, pipe;
 	int fds[N_VIS];		/* of all interfaces; fd is the first */
 	struct ctl_stack info;
 	const struct mirror *mirror;
@@ -182,14 +182,17 @@ static inline int xsk_get(struct xsk *x)
 	if (err)
 		return err;
 	x->info = m.u.stack;
-	expect(n == 2 + (int)x->info.n_vis + N_WAITERS, "%d descriptors came", n);
+	expect(n == 4 + (int)x->info.n_vis + N_WAITERS, "%d descriptors came", n);
 	x->seg = fds[0];
 	x->mirror_fd = fds[1];
-	memcpy(x->fds, fds + 2, x->info.n_vis * sizeof(int));
-	x->fd = x->fds[0];
+	x->front = fds[2];
+	x->pipe = fds[3];
+	memcpy(x->fds, fds + 4, x->info.n_vis * sizeof(int));
+	x->fd = x->info.n_vis ? x->fds[0] : -1;
 	x->mirror = mmap(NULL, sizeof(struct mirror), PROT_READ, MAP_SHARED, x->mirror_fd, 0);
 	expect(x->mirror != MAP_FAILED && x->mirror->magic == MIRROR_MAGIC, "mirror");
-	xsk_map(x);
+	if (x->info.n_vis)
+		xsk_map(x);
 	return 0;
 }
 

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * What anybody may send to the agent: messages of any bytes from callers of any kind, and, for
- * those that pass request_check(), leases and flows acted upon for three stacks, with real
- * kernel sockets as proofs and the BPF maps played by two small tables.
+ * those that pass request_check(), leases, flows and pairs acted upon for three stacks, with real
+ * kernel sockets as proofs and the BPF maps played by two small tables. Stacks end, and others
+ * come in their place; the third has no virtual function.
  *
- * After each step: a filter entry belongs to the stack that has a lease or flow for it, and
- * counts agree. When the stacks end, both tables are empty and no lease is left.
+ * After each step: a filter entry belongs to the stack that has a lease or flow for it, a port in
+ * the directory to one that has a lease for it, a pair is named to those who hold it, and counts
+ * agree. When the stacks end, tables and directory are empty, and no lease and no pair is left.
  */
 #include <netinet/in.h>
 #include <stdio.h>
@@ -14,7 +16,9 @@
 #include <unistd.h>
 
 #include "base/must.h"
+#include "src/agent/directory.c"
 #include "src/agent/lease.c"
+#include "src/agent/pair.c"
 #include "src/agent/request.c"
 
 #define HASH 0x1234
@@ -95,6 +99,15 @@ void filter_exact_del(struct agent *a, const struct exact_key *k)
 }
 
 bool ports_own(const struct stack *s, uint16_t port) { (void)s; return port >= 65472; }
+struct stack *stack_find(struct agent *a, uint32_t id)
+{
+	uint32_t i;
+
+	for (i = 1; i < 4; i++)
+		if (a->stacks[i].id == id)
+			return &a->stacks[i];
+	return NULL;
+}
 bool mirror_has_addr(const struct agent *a, const struct ipaddr *addr)
 {
 	(void)a;
@@ -105,7 +118,7 @@ bool mirror_has_addr(const struct agent *a, const struct ipaddr *addr)
 
 static struct proof { int fd; struct ctl_lease l; } proofs[N_PROOFS];
 
-static int make(int family, int type, bool any, bool listens, uint16_t *port)
+static int bound_socket(int family, int type, bool any, bool listens, uint16_t *port)
 {
 	union { struct sockaddr sa; struct sockaddr_in in; struct sockaddr_in6 in6; } u;
 	int fd = socket(family, type | SOCK_CLOEXEC, 0), one = 1;
@@ -130,7 +143,7 @@ static void prove(int i, int family, int type, bool any, bool listens, uint16_t 
 {
 	struct proof *p = &proofs[i];
 
-	p->fd = make(family, type, any, listens, &port);
+	p->fd = bound_socket(family, type, any, listens, &port);
 	p->l.lport = port;
 	p->l.proto = type == SOCK_STREAM ? IPPROTO_TCP : IPPROTO_UDP;
 	p->l.family6_dual = family == AF_INET6 && any;
@@ -159,6 +172,76 @@ static void make_proofs(void)
 /* ---- steps ---- */
 
 static struct agent agent;
+static struct mirror mirror;
+static uint32_t last_id;
+
+static void begin_stack(uint32_t i)
+{
+	struct stack *s = &agent.stacks[i];
+
+	*s = (struct stack){ .state = STACK_LIVE, .slot = i, .id = ++last_id, .uid = i == 2,
+			     .n_vis = i < 3, .front = -1, .pipe = -1 };
+	holds(!pair_prepare(s));
+	dir_stack_begin(&agent, s);
+}
+
+static void end_stack(uint32_t i)
+{
+	struct stack *s = &agent.stacks[i];
+	uint32_t k;
+
+	lease_flush(&agent, s);
+	pair_flush(&agent, s);
+	dir_stack_end(&agent, s);
+	for (k = 0; k < N_ENTRIES; k++)
+		if (exacts[k].slot == i)
+			exacts[k].slot = NO_SLOT;
+	pair_discard(s);
+	s->n_flows = 0;
+	holds(s->n_leases == 0 && s->n_listed == 0);
+	for (k = 0; k < N_PAIRS; k++)
+		holds(!s->pairs[k]);
+}
+
+/* Every port in the directory is a lease's, and every listed lease is there once. */
+static void check_ports(void)
+{
+	uint32_t b, at, n = 0, k;
+	struct lease *l;
+
+	for (b = 0; b < N_DIR_BUCKETS; b++)
+		for (at = mirror.buckets[b]; at; at = mirror.ports[at - 1].next) {
+			const struct dir_port *p = &mirror.ports[at - 1];
+			bool found = false;
+
+			holds(++n <= N_DIR_PORTS && dir_bucket(p->proto, p->lport) == b);
+			for (l = *bucket(p->proto, p->lport); l; l = l->next)
+				found |= l->listed && l->stack->id == p->stack_id && !l->parked;
+			holds(found);
+		}
+	for (k = 0; k < N_DIR_PORTS; k++)
+		n -= mirror.ports[k].proto != 0;
+	holds(n == 0);
+	holds(!(mirror.seq & 1));
+}
+
+static void check_pairs(void)
+{
+	uint32_t i, k;
+
+	for (i = 1; i < 4; i++)
+		for (k = 0; k < N_PAIRS; k++) {
+			struct stack *s = &agent.stacks[i];
+			struct pair *p = s->pairs[k];
+			uint32_t own = p && p->side[0].stack != s, named = mirror.stacks[i].pair_id[k];
+
+			holds(p ? p->side[own].stack == s && p->side[own].slot == k : !named);
+			if (p && !p->over)
+				holds(named == p->id && (p->is_self || p->side[!own].stack));
+			if (p && p->over)
+				holds(named == (p->side[own].fetched ? 0 : p->id));
+		}
+}
 
 static void check(void)
 {
@@ -181,6 +264,22 @@ static void check(void)
 	}
 	for (i = 1; i < 4; i++)
 		holds(flows[i] == agent.stacks[i].n_flows);
+	check_ports();
+	check_pairs();
+}
+
+static void act_pair(struct stack *s, const struct ctl_msg *m)
+{
+	struct client c = { .stack = s };
+	struct request rq = { .c = &c, .msg = m };
+	int err = m->op == CTL_PAIR_GET ? pair_get(&agent, &rq) :
+		  m->op == CTL_PAIR_AT ? pair_at(&agent, &rq) : pair_del(&agent, s, &m->u.pair);
+	uint32_t i;
+
+	holds(err || m->op == CTL_PAIR_DEL || rq.n_out == (rq.reply.u.pair.over ? 1 : 3));
+	for (i = 0; i < rq.n_out; i++)
+		if (rq.out_owned & (1ull << i))
+			(void)close(rq.out[i]);
 }
 
 static void act(struct stack *s, const struct ctl_msg *m, const struct proof *p, bool has_fd)
@@ -198,6 +297,11 @@ static void act(struct stack *s, const struct ctl_msg *m, const struct proof *p,
 	case CTL_FLOW_DEL:
 		(void)flow_del(&agent, s, &m->u.flow);
 		break;
+	case CTL_PAIR_GET:
+	case CTL_PAIR_AT:
+	case CTL_PAIR_DEL:
+		act_pair(s, m);
+		break;
 	default:
 		break;
 	}
@@ -210,6 +314,13 @@ static void aim(struct ctl_msg *m, const struct proof *p, uint8_t how)
 
 	memset(&m->u, 0, sizeof(m->u));
 	m->version = CTL_VERSION;
+	if ((how >> 3 & 3) == 3) {
+		m->op = CTL_PAIR_GET + (how & 3) % 3;
+		m->u.pair.slot = how >> 6;
+		m->u.pair.peer = last_id - (how >> 5) % 4;
+		m->u.pair.pair_id = mirror.stacks[1 + (how >> 5) % 3].pair_id[how >> 6];
+		return;
+	}
 	m->op = ops[how & 3];
 	if (m->op == CTL_LEASE_ADD || m->op == CTL_LEASE_DEL) {
 		m->u.lease = p->l;
@@ -224,19 +335,27 @@ static void aim(struct ctl_msg *m, const struct proof *p, uint8_t how)
 
 static void step(const uint8_t *c, const uint8_t *body, size_t n)
 {
-	struct ctl_msg m = { 0 };
+	static struct ctl_msg m;
 	const struct proof *p = &proofs[c[1] % N_PROOFS];
 	struct caller who = { c[2] & 1, c[2] >> 1 & 1, c[2] >> 2 & 1, c[2] >> 3 & 1 };
 	uint32_t n_fds = c[2] >> 4 & 3;
 	int err;
 
+	memset(&m, 0, sizeof(m));
 	memcpy(&m, body, n < sizeof(m) ? n : sizeof(m));
+	if (c[3] >= 0xf0) {
+		if (c[3] & 8)
+			lease_orphan(&agent, &agent.stacks[1 + c[3] % 3]);
+		end_stack(1 + c[3] % 3);
+		begin_stack(1 + c[3] % 3);
+		check();
+	}
 	if (c[0] & 4)
 		aim(&m, p, c[0] >> 3 << 3 | (c[0] & 3));
 	err = request_check(&m, c[0] & 4 ? sizeof(m) : n, n_fds, &who, HASH);
 	if (err)
 		return;
-	holds(m.version == CTL_VERSION && m.op <= CTL_STACK_JOIN && n_fds <= 1);
+	holds(m.version == CTL_VERSION && m.op <= CTL_PAIR_DEL && n_fds <= 1);
 	holds(who.greeted || m.op == CTL_HELLO || (m.op == CTL_SHUTDOWN && !who.uid));
 	holds(!who.uid || (m.op != CTL_ATTACH && m.op != CTL_DETACH && m.op != CTL_SHUTDOWN));
 	holds(m.op != CTL_ATTACH || strnlen(m.u.link.name, 16) < 16);
@@ -253,8 +372,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	make_proofs();
 	(void)getsockopt(proofs[0].fd, SOL_SOCKET, SO_NETNS_COOKIE, &agent.netns_cookie, &cn);
+	agent.mirror = &mirror;
+	if (!agent.ringer)
+		holds(!pair_open(&agent));
 	for (i = 1; i < 4; i++)
-		agent.stacks[i].slot = i;
+		begin_stack(i);
 	while (size >= 4) {
 		size_t n = size - 4 < sizeof(struct ctl_msg) ? size - 4 : sizeof(struct ctl_msg);
 
@@ -263,14 +385,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		data += n;
 		size -= n;
 	}
-	for (i = 1; i < 4; i++) {
-		lease_flush(&agent, &agent.stacks[i]);
-		for (k = 0; k < N_ENTRIES; k++)
-			if (exacts[k].slot == i)
-				exacts[k].slot = NO_SLOT;
-		agent.stacks[i].n_flows = 0;
-		holds(agent.stacks[i].n_leases == 0);
-	}
+	for (i = 1; i < 4; i++)
+		end_stack(i);
+	check_ports();
 	holds(n_leases == 0);
 	for (k = 0; k < N_ENTRIES; k++)
 		holds(!bounds[k].slot);

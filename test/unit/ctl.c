@@ -58,7 +58,7 @@ static void test_good(void **state)
 	assert_int_equal(ctl_hello(fd, 0), 0);
 	ctl_prepare(&c, CTL_STACK_GET);
 	assert_int_equal(ctl_call(fd, &c), 0);
-	assert_int_equal(c.n_fds, 2 + N_WAITERS);
+	assert_int_equal(c.n_fds, 4 + N_WAITERS);
 	assert_int_equal(c.msg.u.stack.stack_id, 7);
 	for (uint32_t i = 0; i < c.n_fds; i++) {
 		assert_true(fcntl(c.fds[i], F_GETFD) & FD_CLOEXEC);
@@ -149,6 +149,7 @@ static void test_other_build(void **state)
 static void assert_all_from(const struct plumbing *p, int min)
 {
 	assert_true(p->seg_fd >= min && p->mirror_fd >= min && p->ctl_fd >= min);
+	assert_true(p->front_fd >= min && p->pipe_fd >= min);
 	for (uint32_t i = 0; i < N_WAITERS; i++) {
 		assert_true(p->bell_fd[i] >= min);
 		assert_true(fcntl(p->bell_fd[i], F_GETFD) & FD_CLOEXEC);
