@@ -8,6 +8,7 @@
  * cannot be put back when descriptors have run out.
  */
 #include "sock/self.h"
+#include "sock/stream.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -175,7 +176,7 @@ int64_t sk_shutdown(int fd, int how)
 		return nest_error(e);
 	sk = sk_find(&t, (sk_h){ e.h });
 	if (sk)
-		r = e.kind == FD_UDP ? udp_shutdown(&t, sk, how) : tcp_shutdown(&t, sk, how);
+		r = e.kind == FD_UDP ? udp_shutdown(&t, sk, how) : stream_shutdown(&t, sk, how);
 	sk_leave(&t, false);
 	if (sk && e.kind != FD_TCP)
 		(void)sys_shutdown(fd, how);

@@ -7,6 +7,7 @@
  * through the table for another before the process's reference is dropped.
  */
 #include "sock/self.h"
+#include "sock/stream.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -107,10 +108,10 @@ static void linger(struct ent e)
 		return;
 	sk = sk_find(&t, (sk_h){ e.h });
 	if (sk && sk->procs == 1ull << self.x.proc && !(sk->user & SKU_NONBLOCK)) {
-		tcp_get_opts(&t, sk, &o);
+		stream_get_opts(&t, sk, &o);
 		last = o.linger_s > 0 && sk->state != TCP_S_CLOSED && sk->state != TCP_S_SYN_SENT;
 		if (last)
-			(void)!tcp_shutdown(&t, sk, SHUT_WR);
+			(void)!stream_shutdown(&t, sk, SHUT_WR);
 	}
 	sk_leave(&t, false);
 	if (!last)
@@ -123,7 +124,7 @@ static void linger(struct ent e)
 		if (!sk_enter(&t))
 			return;
 		sk = sk_find(&t, (sk_h){ e.h });
-		last = !sk || tcp_is_drained(&t, sk) || t.now >= until;
+		last = !sk || stream_is_drained(&t, sk) || t.now >= until;
 		sk_leave(&t, false);
 		if (!last) {
 			/* Draining is no readiness: look again with each deadline, at least. */
@@ -361,9 +362,9 @@ static int64_t ioctl_turn(struct ent e, unsigned long cmd, int *ret)
 		*ret = (int)udp_next_bytes(&t, sk);
 	} else if (sk) {
 		r = 0;
-		*ret = cmd == FIONREAD ? (int)tcp_unread(&t, sk) :
-		       cmd == SIOCATMARK ? tcp_at_mark(&t, sk) :
-		       cmd == SIOCOUTQ ? (int)tcp_unacked(&t, sk) : (int)tcp_unsent(&t, sk);
+		*ret = cmd == FIONREAD ? (int)stream_unread(&t, sk) :
+		       cmd == SIOCATMARK ? stream_at_mark(&t, sk) :
+		       cmd == SIOCOUTQ ? (int)stream_unacked(&t, sk) : (int)stream_unsent(&t, sk);
 	}
 	sk_leave(&t, false);
 	return r;

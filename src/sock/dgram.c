@@ -9,6 +9,7 @@
  * going to block looks every time.
  */
 #include "sock/io.h"
+#include "sock/local.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -134,6 +135,17 @@ static int64_t send_kernel(const struct io *io, const struct sockaddr *sa, sockl
 	return sys_sendmsg(io->fd, &m, io->flags);
 }
 
+/* The peer of a connected socket, if it is on this host. */
+static bool connected_locally(struct ent e, struct udp_addr *ret)
+{
+	struct sk *sk = sk_peek(e.h);
+
+	if (!sk || !(sk->flags & SK_F_CONNECTED))
+		return false;
+	*ret = (struct udp_addr){ sk->raddr, sk->rport };
+	return local_is(&ret->addr);
+}
+
 int64_t dgram_write(struct ent e, struct io *io, const struct sockaddr *sa, socklen_t sa_n)
 {
 	struct udp_addr to;
@@ -143,8 +155,12 @@ int64_t dgram_write(struct ent e, struct io *io, const struct sockaddr *sa, sock
 	int64_t r;
 	int err;
 
-	if (sa && (addr_parse(sa, sa_n, &to.addr, &to.port) || addr_is_loopback(&to.addr)))
+	if (sa && addr_parse(sa, sa_n, &to.addr, &to.port))
 		return send_kernel(io, sa, sa_n);
+	if (sa ? local_is(&to.addr) : connected_locally(e, &to)) {
+		r = local_dgram(e, io, &to);
+		return r == SK_PASS ? send_kernel(io, sa, sa_n) : r;
+	}
 	for (;;) {
 		r = send_turn(e, io, sa ? &to : NULL, &ours);
 		/* EOPNOTSUPP: it takes fragments, which are the kernel's. */

@@ -8,6 +8,7 @@
  * EINTR or EAGAIN (D5), both of which a handler must expect. close() cannot fail so: the
  * descriptor is remembered and closed when the turn has ended.
  */
+#include "core/ap/ap.h"
 #include "sock/self.h"
 
 #include <errno.h>
@@ -81,17 +82,43 @@ void sk_leave(struct turn *t, bool defer_kick)
 /* The clock is asked at every 16th look only: a timer may be that much late, a packet not. */
 bool sk_due(void)
 {
-	if (vif_rx_pending(&self.x.map))
+	/* What a pair brings is seen by a turn only once it is mapped. */
+	if (unlikely(exec_pairs_changed(&self.x)) && !me.in_turn)
+		sk_pairs();
+	if (sk_pending())
 		return true;
 	if (++me.n_peeks & 15)
 		return false;
 	return host_now() >= peek64(&self.x.map.seg->deadline);
 }
 
+bool sk_pending(void)
+{
+	return vif_rx_pending(&self.x.map) || ap_pending(&self.x.map) || exec_pairs_changed(&self.x);
+}
+
+void sk_note_bells(void)
+{
+	uint64_t bells = exec_pairs_new_bells(&self.x);
+
+	for (; unlikely(bells); bells &= bells - 1)
+		fd_mark_private(self.x.map.ap[__builtin_ctzll(bells)].bell_fd);
+}
+
+void sk_pairs(void)
+{
+	agent_enter();
+	(void)exec_pairs(&self.x);
+	agent_leave();
+	sk_note_bells();
+}
+
 void sk_round(void)
 {
 	struct turn t;
 
+	if (unlikely(exec_pairs_changed(&self.x)) && !me.in_turn)
+		sk_pairs();
 	if (turn_holder(&self.x.map) || !sk_enter(&t))
 		return;
 	exec_round(&self.x, &t);

@@ -19,6 +19,7 @@
  * by time still collects, and what it finds is reported instead.
  */
 #include "sock/self.h"
+#include "sock/stream.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -195,6 +196,8 @@ static int ctl_ours(int op, struct ent ep, int fd, struct ent e, uint32_t events
 		err = ep_del(&t, h, sk, fd);
 	else if (sk)
 		err = -EINVAL;
+	if (sk && !err && op != EPOLL_CTL_DEL)
+		sk_watched(&t, sk);
 	sk_leave(&t, me.batch != 0);
 	return err;
 }

@@ -61,7 +61,7 @@ static void no_plumbing(struct fdtab *tab)
 {
 	uint32_t i;
 
-	tab->seg_fd = tab->mirror_fd = tab->ctl_fd = -1;
+	tab->seg_fd = tab->mirror_fd = tab->ctl_fd = tab->front_fd = tab->pipe_fd = -1;
 	for (i = 0; i < N_VIS; i++)
 		tab->xsk_fd[i] = -1;
 	for (i = 0; i < N_WAITERS; i++)
@@ -264,8 +264,10 @@ int fd_make_private(int fd)
 /* The variable that holds this plumbing descriptor, wherever it is kept. */
 static void rename_plumbing(int from, int to)
 {
-	int32_t *const tab[] = { &self.tab->seg_fd, &self.tab->mirror_fd, &self.tab->ctl_fd };
+	int32_t *const tab[] = { &self.tab->seg_fd, &self.tab->mirror_fd, &self.tab->ctl_fd,
+				 &self.tab->front_fd, &self.tab->pipe_fd };
 	int *const own[] = { &self.tab_fd, &self.x.seg_fd, &self.x.mirror_fd, &self.x.ctl_fd,
+			     &self.x.front_fd, &self.x.pipe_fd, &self.x.fds.pipe,
 			     &self.templates[0], &self.templates[1] };
 	size_t i;
 
@@ -282,6 +284,9 @@ static void rename_plumbing(int from, int to)
 		self.x.fds.bell[i] = self.x.fds.bell[i] == from ? to : self.x.fds.bell[i];
 		self.slot_ep[i] = self.slot_ep[i] == from ? to : self.slot_ep[i];
 	}
+	for (i = 0; i < N_PAIRS; i++)
+		if (self.x.map.ap[i].pair && self.x.map.ap[i].bell_fd == from)
+			self.x.map.ap[i].bell_fd = to;
 }
 
 int fd_move_private(int fd)
@@ -314,12 +319,17 @@ void fd_plumbing(const struct exec *x)
 	tab->seg_fd = p.seg_fd;
 	tab->mirror_fd = p.mirror_fd;
 	tab->ctl_fd = p.ctl_fd;
+	tab->front_fd = p.front_fd;
+	tab->pipe_fd = p.pipe_fd;
+	tab->dir_slot = p.dir_slot;
 	tab->n_vis = p.n_vis;
 	tab->stack_id = p.stack_id;
 	tab->proc = x->proc;
 	mark_if(p.seg_fd);
 	mark_if(p.mirror_fd);
 	mark_if(p.ctl_fd);
+	mark_if(p.front_fd > 0 ? p.front_fd : -1);
+	mark_if(p.pipe_fd > 0 ? p.pipe_fd : -1);
 	for (i = 0; i < N_VIS; i++) {
 		tab->xsk_fd[i] = i < p.n_vis ? p.xsk_fd[i] : -1;
 		tab->vi_ifindex[i] = i < p.n_vis ? p.vi_ifindex[i] : 0;

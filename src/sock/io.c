@@ -13,6 +13,7 @@
  * reads take a round when packets are waiting.
  */
 #include "sock/io.h"
+#include "sock/stream.h"
 
 #include <errno.h>
 #include <sys/epoll.h>
@@ -34,25 +35,46 @@ uint64_t iov_bytes(const struct iovec *v, uint32_t n)
 
 /* ---- receiving ----------------------------------------------------------------------------------- */
 
+/* Through an aperture what the peer wrote is seen without a round. */
+static int64_t recv_ap(struct turn *t, struct ent e, struct sk *sk, const struct io *io)
+{
+	int64_t r = ap_recv(t, sk, io->iov, io->n_iov, io->core_flags, 0);
+
+	if (r != -EAGAIN || !(ap_pending(t->map) || vif_rx_pending(t->map)))
+		return r;
+	exec_round(&self.x, t);
+	sk = sk_find(t, (sk_h){ e.h });
+	return sk ? ap_recv(t, sk, io->iov, io->n_iov, io->core_flags, 0) : -EBADF;
+}
+
+static int64_t recv_tcp(struct turn *t, struct ent e, struct sk *sk, const struct io *io)
+{
+	bool round = false;
+	int64_t r = -EBADF;
+
+	if (!(sk->ready & RX_SHOWS)) {
+		exec_round(&self.x, t);
+		round = true;
+		sk = sk_find(t, (sk_h){ e.h });
+	}
+	if (likely(sk))
+		r = tcp_recv(t, sk, io->iov, io->n_iov, io->core_flags, 0);
+	if (r >= LONG_BYTES && !round && (vif_rx_pending(t->map) || vif_starves(t)))
+		exec_round(&self.x, t);
+	return r;
+}
+
 static int64_t recv_turn(struct ent e, const struct io *io)
 {
 	struct turn t;
 	struct sk *sk;
 	int64_t r = -EBADF;
-	bool round = false;
 
 	if (!sk_enter(&t))
 		return nest_error(e);
 	sk = sk_find(&t, (sk_h){ e.h });
-	if (likely(sk) && !(sk->ready & RX_SHOWS)) {
-		exec_round(&self.x, &t);
-		round = true;
-		sk = sk_find(&t, (sk_h){ e.h });
-	}
 	if (likely(sk))
-		r = tcp_recv(&t, sk, io->iov, io->n_iov, io->core_flags, 0);
-	if (r >= LONG_BYTES && !round && (vif_rx_pending(t.map) || vif_starves(&t)))
-		exec_round(&self.x, &t);
+		r = is_ap(sk) ? recv_ap(&t, e, sk, io) : recv_tcp(&t, e, sk, io);
 	sk_leave(&t, me.batch != 0);
 	return r;
 }
@@ -62,7 +84,7 @@ static bool recv_dry(struct ent e)
 {
 	struct sk *sk = sk_peek(e.h);
 
-	return sk && !(peek32(&sk->ready) & RX_SHOWS) && !sk_due();
+	return sk && !(sk_shows(sk) & RX_SHOWS) && !sk_due();
 }
 
 /* Moves an iovec on by what was transferred; true when nothing is left. */
@@ -182,11 +204,11 @@ static int64_t send_turn(struct ent e, const struct io *io, uint64_t bytes)
 		exec_round(&self.x, &t);
 	sk = sk_find(&t, (sk_h){ e.h });
 	if (likely(sk)) {
-		r = tcp_send(&t, sk, io->iov, io->n_iov, io->core_flags);
+		r = stream_send(&t, sk, io->iov, io->n_iov, io->core_flags);
 		if (r == -EAGAIN) {
 			exec_round(&self.x, &t);
 			sk = sk_find(&t, (sk_h){ e.h });
-			r = sk ? tcp_send(&t, sk, io->iov, io->n_iov, io->core_flags) : -EBADF;
+			r = sk ? stream_send(&t, sk, io->iov, io->n_iov, io->core_flags) : -EBADF;
 		}
 	}
 	sk_leave(&t, r > 0 && defer_kick(io, false));

@@ -8,10 +8,11 @@
  * holds the number, the port and the right to it (a lease is proved by that descriptor).
  *
  * A listener listens here first, then in the kernel: the other way round, a client could begin
- * its handshake with the kernel and end it with us. Who comes by loopback or an interface
- * that is not attached meets the kernel's.
+ * its handshake with the kernel and end it with us. Who comes by an interface that is not
+ * attached, or is a program of this host that is not accelerated, meets the kernel's.
  */
-#include "sock/self.h"
+#include "sock/local.h"
+#include "sock/stream.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -73,8 +74,6 @@ static enum reason lease(int fd, struct ent e, struct ctl_lease *ret)
 	memset(ret, 0, sizeof(*ret));
 	if (sys_getsockname(fd, &sa, &n) < 0 || addr_parse(&sa, n, &ret->laddr, &ret->lport))
 		return REASON_NOT_ATTACHED_ADDR;
-	if (addr_is_loopback(&ret->laddr))
-		return REASON_LOCAL;
 	n = sizeof(v6only);
 	if (e.flags & FDF_V6)
 		(void)sys_getsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &v6only, &n);
@@ -195,26 +194,42 @@ int64_t udp_autobind(int fd)
 	return udp_decide(fd, e, -ENETUNREACH);
 }
 
+/* What the kernel's socket is bound to. */
+static int source_of(int fd, struct ipaddr *ret, uint16_t *ret_port)
+{
+	struct sockaddr_in6 sa;
+	socklen_t n = sizeof(sa);
+	int r = sys_getsockname(fd, &sa, &n);
+
+	return r < 0 ? r : addr_parse(&sa, n, ret, ret_port);
+}
+
 /* connect() of a datagram socket that is ours: the kernel's follows, so that its side of
  * the world (loopback, other interfaces) stays right. */
 static int64_t udp_reconnect(int fd, struct ent e, const struct sockaddr *sa, socklen_t n)
 {
-	struct ipaddr to;
-	uint16_t port;
+	struct ipaddr to, mine;
+	uint16_t port, lport;
 	struct turn t;
 	struct sk *sk;
 	int err = -EBADF, r = 0;
-	bool known = addr_parse(sa, n, &to, &port) == 0;
+	bool known = addr_parse(sa, n, &to, &port) == 0, local = known && local_is(&to);
 
-	if (!known || addr_is_loopback(&to))
+	if (!known || local)
 		r = sys_connect(fd, sa, n);
 	if (r < 0)
 		return r;
+	if (local && source_of(fd, &mine, &lport))
+		return 0;
 	if (!sk_enter(&t))
 		return nest_error(e);
 	sk = sk_find(&t, (sk_h){ e.h });
-	if (sk)
+	if (sk && local) {
+		to = local_target(&to);
+		err = udp_connect_local(&t, sk, &mine, &to, port);
+	} else if (sk) {
 		err = udp_connect(&t, sk, known ? &to : NULL, known ? port : 0);
+	}
 	sk_leave(&t, false);
 	if (err != -EINVAL && err != -ENETUNREACH)
 		return err == -EAGAIN ? 0 : err;
@@ -242,8 +257,8 @@ int64_t sk_bind(int fd, const struct sockaddr *sa, socklen_t n)
 	e.flags |= FDF_BOUND;
 	if (!(e.flags & FDF_DGRAM))
 		return 0;
-	if (addr_parse(sa, n, &a, &port) || addr_is_loopback(&a)) {
-		fd_kernel(fd, e, REASON_LOCAL);
+	if (addr_parse(sa, n, &a, &port)) {
+		fd_kernel(fd, e, REASON_NOT_ATTACHED_ADDR);
 		return 0;
 	}
 	if (a.b[0] == 0xff || (ip_is4(&a) && ip_to4(&a) >> 28 == 14)) {	/* multicast */
@@ -274,7 +289,9 @@ static enum reason source(int fd, struct ent e, struct opening *o)
 	if (!(e.flags & FDF_BOUND))
 		return REASON_NONE;
 	why = lease(fd, e, &o->lease);
-	if (o->lease.lport == 0 && why != REASON_LOCAL) {
+	if (addr_is_loopback(&o->lease.laddr))
+		return REASON_LOCAL;
+	if (o->lease.lport == 0) {
 		o->laddr = o->lease.laddr;
 		return REASON_NONE;
 	}
@@ -306,6 +323,21 @@ static int open_in_turn(struct opening *o, struct ent *e)
 	return err;
 }
 
+/* To this host itself. The port needs no lease: no packet is going to look for it. */
+static enum reason tcp_open_local(int fd, struct ent *e, struct opening *o)
+{
+	struct local_open lo = { .raddr = o->raddr, .rport = o->rport, .opts = &o->opts };
+	struct ipaddr any = ip_is4(&o->raddr) ? ip_from4(0) : (struct ipaddr){ { 0 } };
+
+	lo.laddr = any;
+	if (e->flags & FDF_BOUND && source_of(fd, &lo.laddr, &lo.lport))
+		return REASON_LOCAL;
+	if (ip_is_any(&lo.laddr))
+		lo.laddr = any;
+	opts_read_back(fd, *e, &o->opts, &lo.rcvtimeo, &lo.sndtimeo);
+	return local_connect(e, &lo);
+}
+
 static enum reason tcp_open(int fd, struct ent *e, struct opening *o)
 {
 	enum reason why = stack_need();
@@ -313,6 +345,10 @@ static enum reason tcp_open(int fd, struct ent *e, struct opening *o)
 
 	if (why != REASON_NONE)
 		return why;
+	if (local_is(&o->raddr))
+		return e->flags & FDF_OPTS && opts_want_kernel(fd, *e) ? REASON_OPTION : tcp_open_local(fd, e, o);
+	if (!self.x.map.n_vis)
+		return REASON_NO_ROUTE;
 	if (e->flags & FDF_OPTS && opts_want_kernel(fd, *e))
 		return REASON_OPTION;
 	opts_read_back(fd, *e, &o->opts, &o->rcvtimeo, &o->sndtimeo);
@@ -390,11 +426,10 @@ static int64_t connect_again(struct ent e)
 	return sk->state == TCP_S_CLOSED ? -ECONNABORTED : 0;
 }
 
-/* Nothing of the host itself, or not unicast, is for us. */
+/* What is not unicast is not for us. */
 static bool not_for_us(const struct ipaddr *to)
 {
-	return ip_is_any(to) || addr_is_loopback(to) || to->b[0] == 0xff ||
-	       (ip_is4(to) && ip_to4(to) >> 28 >= 14);
+	return to->b[0] == 0xff || (ip_is4(to) && ip_to4(to) >> 28 >= 14);
 }
 
 static int64_t tcp_connect_fd(int fd, struct ent e, struct opening *o)
@@ -443,7 +478,7 @@ int64_t sk_connect(int fd, const struct sockaddr *sa, socklen_t n)
 	if (addr_parse(sa, n, &o.raddr, &o.rport))
 		return SK_PASS;		/* AF_UNSPEC, link-local, wrong: still undecided */
 	if (not_for_us(&o.raddr)) {
-		fd_kernel(fd, e, REASON_LOCAL);
+		fd_kernel(fd, e, REASON_OPTION);
 		return SK_PASS;
 	}
 	if (o.rport == 0)

@@ -14,6 +14,7 @@
  * read back then; a socket on which setsockopt() was never called costs no system call.
  */
 #include "sock/self.h"
+#include "sock/stream.h"
 
 #include <errno.h>
 #include <linux/tcp.h>
@@ -243,10 +244,11 @@ static int64_t get_tcp_level(struct turn *t, struct sk *sk, int name, void *v, s
 	switch (name) {
 	case TCP_INFO:
 		memset(&ti, 0, sizeof(ti));
-		tcp_get_info(t, sk, &ti, sizeof(ti));
+		stream_get_info(t, sk, &ti, sizeof(ti));
 		return give(&ti, sizeof(ti), v, n);
 	case TCP_MAXSEG:
-		return sk->kind == SK_TCP ? give_int((int)tcp_get_mss(t, sk), v, n) : SK_PASS;
+		return sk->kind == SK_TCP ? give_int((int)tcp_get_mss(t, sk), v, n) :
+		       is_ap(sk) ? give_int(AP_MSS, v, n) : SK_PASS;
 	case TCP_CONGESTION:
 		return give(o->cc == TCP_CC_RENO ? reno : cubic, 16, v, n);
 	default:
@@ -263,7 +265,7 @@ static int64_t get_in_turn(struct turn *t, struct ent e, struct sk *sk, int leve
 
 	tcp_opts_default(&o);
 	if (e.kind != FD_UDP)
-		tcp_get_opts(t, sk, &o);
+		stream_get_opts(t, sk, &o);
 	if (level == SOL_SOCKET)
 		r = get_socket_level(e, sk, name, v, n, &o);
 	else if (level == IPPROTO_TCP && e.kind == FD_TCP)
@@ -365,14 +367,14 @@ static void set_in_turn(struct turn *t, struct ent e, struct sk *sk, int level, 
 		}
 		return;
 	}
-	tcp_get_opts(t, sk, &o);
+	stream_get_opts(t, sk, &o);
 	if (p && n >= sizeof(x)) {
 		memcpy(&x, v, sizeof(x));
 		opt_put(&o, p, x);
 	} else if (!set_special(&o, sk, level, name, v, n)) {
 		return;
 	}
-	tcp_set_opts(t, sk, &o);
+	stream_set_opts(t, sk, &o);
 }
 
 /* Noted before the socket is decided: what was set is read back, and which buffer sizes are

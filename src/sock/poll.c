@@ -6,6 +6,7 @@
  * sides; the copy has room behind it for what the sleeper watches itself.
  */
 #include "sock/self.h"
+#include "sock/stream.h"
 
 #include <errno.h>
 #include <sys/mman.h>
@@ -34,7 +35,7 @@ static short ready_of(struct ent e, short events)
 	sk = sk_peek(e.h);
 	if (!sk)
 		return POLLNVAL;
-	r = peek32(&sk->ready);
+	r = sk_shows(sk);
 	if (r & EPOLLIN)
 		r |= POLLRDNORM;
 	if (r & EPOLLOUT)
@@ -76,6 +77,8 @@ static void arm_all(struct turn *t, const struct wait *w, uint32_t bit, bool on)
 		} else if (ent_is_ours(e)) {
 			sk = sk_find(t, (sk_h){ e.h });
 			mask = sk ? &sk->wait_mask : NULL;
+			if (sk && on)
+				sk_watched(t, sk);
 		}
 		if (mask)
 			*mask = on ? *mask | bit : *mask & ~bit;

@@ -120,6 +120,10 @@ static void plumbing_cloexec(bool on)
 	set_cloexec(self.x.seg_fd, on);
 	set_cloexec(self.x.mirror_fd, on);
 	set_cloexec(self.x.ctl_fd, on);
+	if (self.x.map.front) {
+		set_cloexec(self.x.front_fd, on);
+		set_cloexec(self.x.fds.pipe, on);
+	}
 	for (i = 0; i < N_VIS; i++)
 		set_cloexec(i < self.x.fds.n_vis ? self.x.fds.xsk[i] : -1, on);
 	for (i = 0; i < N_WAITERS; i++)
@@ -148,7 +152,9 @@ static int map_inherited(const struct fdtab *tab)
 {
 	struct plumbing p = { .seg_fd = tab->seg_fd, .mirror_fd = tab->mirror_fd,
 			      .ctl_fd = tab->ctl_fd, .n_vis = tab->n_vis, .n_bells = N_WAITERS,
-			      .ring_slots = N_RING, .stack_id = tab->stack_id };
+			      .ring_slots = N_RING, .stack_id = tab->stack_id,
+			      .front_fd = tab->front_fd, .pipe_fd = tab->pipe_fd,
+			      .dir_slot = tab->dir_slot };
 
 	memcpy(p.xsk_fd, tab->xsk_fd, sizeof(p.xsk_fd));
 	memcpy(p.bell_fd, tab->bell_fd, sizeof(p.bell_fd));
@@ -214,6 +220,8 @@ static void take_over_after_exec(int fd)
 	fd_plumbing(&self.x);
 	plumbing_cloexec(true);
 	self.state = ST_READY;
+	if (exec_pairs_changed(&self.x))
+		sk_pairs();
 	drop_closed();
 }
 

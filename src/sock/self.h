@@ -145,8 +145,11 @@ bool strict_fails(enum reason why);
 
 must_check bool sk_enter(struct turn *t);	/* false: inside our own turn already (D5) */
 void sk_leave(struct turn *t, bool defer_kick);
+bool sk_pending(void);		/* packets, events of peers, or a new pair: a peek */
 bool sk_due(void);		/* the device or a timer wants a round: a peek */
 void sk_round(void);		/* a turn for that, if nobody else is at it */
+void sk_pairs(void);		/* maps pairs that are new, lets go of what is over */
+void sk_note_bells(void);	/* descriptors that came with them are plumbing */
 must_check int ask_ports(void);
 int64_t late_close(int fd);	/* D5 */
 
@@ -174,7 +177,7 @@ static inline bool ent_is_ours(struct ent e) { return e.kind >= FD_TCP && e.kind
 
 /* ---- waiting (wait.c) -------------------------------------------------------------------------- */
 
-#define WAIT_ROOM (N_VIS + 1)	/* entries behind n_pfd that the sleeper uses itself */
+#define WAIT_ROOM (N_VIS + 2)	/* entries behind n_pfd that the sleeper uses itself */
 
 struct wait {
 	uint64_t until;		/* ns; NEVER_NS */
@@ -183,6 +186,7 @@ struct wait {
 	bool	 restarts;	/* SA_RESTART applies to this call */
 	bool	 foreign;	/* out: the kernel's side has something */
 	bool	 rung;		/* the sleeper's: its bell is to be drained */
+	bool	 piped;		/* ... and the stack's pipe, in which peers ring */
 	bool	 (*ready)(const struct wait *w);	/* a look without a turn */
 	void	 (*arm)(struct turn *t, const struct wait *w, uint32_t bit, bool on);
 	struct pollfd *pfd;	/* the kernel's descriptors, WAIT_ROOM free entries behind them */

@@ -49,7 +49,7 @@ static enum reason get_stack(void)
 	self.x.spin_ns = self.spin_ns;
 	if (err)
 		return reason_of(err);
-	if (self.x.map.n_vis == 0) {	/* an agent without an interface: it may get one */
+	if (self.x.map.n_vis == 0 && !self.x.map.front) {
 		exec_close(&self.x);
 		return REASON_NO_ROUTE;
 	}

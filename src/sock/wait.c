@@ -24,7 +24,9 @@
  * and rings the others; and who was preempted sleeps this once, so that two who spin on one
  * core do not pass it to and fro by time slices.
  */
+#include "core/ap/ap.h"
 #include "sock/self.h"
+#include "sock/stream.h"
 
 #include <errno.h>
 #include <sys/resource.h>
@@ -126,7 +128,7 @@ static int spin_for(struct wait *w, uint64_t budget)
 	int r;
 
 	for (i = 1;; i++) {
-		if (vif_rx_pending(&self.x.map))
+		if (sk_pending())
 			sk_round();
 		if (w->ready(w)) {
 			spin_learn(true);
@@ -163,7 +165,7 @@ static int spin(struct wait *w)
 
 /* ---- sleeping ------------------------------------------------------------------------------------ */
 
-enum { TAG_DEVICE = 1, TAG_BELL, TAG_NESTED };	/* what an event of a slot's epoll is about */
+enum { TAG_DEVICE = 1, TAG_BELL, TAG_NESTED, TAG_PIPE };	/* what an event of a slot's epoll is about */
 
 static void watch(int ep, int fd, uint32_t events, uint32_t tag)
 {
@@ -189,6 +191,8 @@ static int slot_epoll(int slot)
 	ep = fd_make_private(ep);
 	for (i = 0; i < self.x.fds.n_vis; i++)
 		watch(ep, self.x.fds.xsk[i], EPOLLIN | EPOLLEXCLUSIVE, TAG_DEVICE);
+	if (self.x.map.front)
+		watch(ep, self.x.fds.pipe, EPOLLIN | EPOLLEXCLUSIVE, TAG_PIPE);
 	watch(ep, self.x.fds.bell[slot], EPOLLIN, TAG_BELL);
 	self.slot_ep[slot] = ep;
 	self.slot_nested[slot] = -1;
@@ -242,6 +246,7 @@ static int block_epoll(struct wait *w, int slot, int ep, struct timespec *to)
 	for (i = 0; i < n; i++) {
 		w->foreign |= ev[i].data.u32 == TAG_NESTED;
 		w->rung |= ev[i].data.u32 == TAG_BELL;
+		w->piped |= ev[i].data.u32 == TAG_PIPE;
 	}
 	return n < 0 ? n : 0;
 }
@@ -257,6 +262,9 @@ static int block_poll(struct wait *w, int slot, struct timespec *to)
 		p[n++] = (struct pollfd){ .fd = w->nested, .events = POLLIN };
 	for (i = 0; i < self.x.fds.n_vis; i++)
 		p[n++] = (struct pollfd){ .fd = self.x.fds.xsk[i], .events = POLLIN };
+	if (self.x.map.front)
+		p[n++] = (struct pollfd){ .fd = self.x.fds.pipe, .events = POLLIN };
+	w->piped = self.x.map.front != NULL;
 	if (slot >= 0)
 		p[n++] = (struct pollfd){ .fd = self.x.fds.bell[slot], .events = POLLIN };
 	r = sys_ppoll(p, n, to, w->mask);
@@ -270,13 +278,13 @@ static int block_poll(struct wait *w, int slot, struct timespec *to)
 static int block_confined(struct wait *w, int slot, struct timespec *to)
 {
 	struct timespec brief = { 0, (long)NO_SLOT_NS };
-	struct pollfd p = { .fd = self.x.fds.xsk[0], .events = POLLIN };
+	struct pollfd p = { .fd = self.x.fds.n_vis ? self.x.fds.xsk[0] : self.x.fds.pipe, .events = POLLIN };
 
 	if (slot >= 0 && self.slot_ep[slot] >= 0)
 		p.fd = self.slot_ep[slot];
 	else if (!to || to->tv_sec > 0 || to->tv_nsec > brief.tv_nsec)
 		to = &brief;
-	w->rung = true;		/* which of the two it was is not known */
+	w->rung = w->piped = true;	/* which of them it was is not known */
 	return sys_ppoll(&p, 1, to, w->mask) == -EINTR ? -EINTR : 0;
 }
 
@@ -319,12 +327,40 @@ static int claim(void)
 	return waiter_claim(&self.x.map, host_tid(), self.x.proc);
 }
 
-static int sleep_once(struct wait *w)
+/* Other threads sleep: whoever has events for them is to ring on (S0c-IRQ-03's third rule
+ * would leave them to us, but we may be going to compute for long). Else nobody need ring. */
+static void rearm(int slot)
 {
-	int slot = claim(), r = 0;
+	const struct waiter *ws = self.x.map.seg->waiters;
+	int i;
+
+	for (i = 0; i < N_WAITERS; i++)
+		if (i != slot && peek32(&ws[i].state) == WAITER_ASLEEP) {
+			ap_arm(&self.x.map);
+			return;
+		}
+	ap_disarm(&self.x.map);
+}
+
+/* Asleep, unless a last look finds something. */
+static int lie_down(struct wait *w, int slot)
+{
 	uint64_t now;
 
-	w->rung = false;
+	ap_arm(&self.x.map);
+	if (wait_interrupted(w))
+		return -EINTR;
+	if (w->ready(w) || sk_pending())
+		return 0;
+	now = host_now();
+	return now < w->until ? block(w, slot, now) : 0;
+}
+
+static int sleep_once(struct wait *w)
+{
+	int slot = claim(), r;
+
+	w->rung = w->piped = false;
 	if (!arm(w, slot, true)) {
 		if (slot >= 0 && slot != self.quiet_slot)
 			waiter_release(&self.x.map, slot);
@@ -334,17 +370,16 @@ static int sleep_once(struct wait *w)
 		me.bell_plus1 = (uint32_t)self.x.fds.bell[slot] + 1;
 		waiter_sleep(&self.x.map, slot);
 	}
-	if (wait_interrupted(w)) {
-		r = -EINTR;
-	} else if (!w->ready(w) && !vif_rx_pending(&self.x.map)) {
-		now = host_now();
-		if (now < w->until)
-			r = block(w, slot, now);
-	}
+	r = lie_down(w, slot);
 	me.bell_plus1 = 0;
 	/* Rung by a waker, by our own handler, or late by the waker of an earlier sleep. */
 	if (slot >= 0 && (waiter_wake(&self.x.map, slot) | w->rung))
 		host_hear(&self.x.fds, slot);
+	if (w->piped)
+		(void)host_hear_pipe(&self.x.fds);
+	rearm(slot);
+	if (exec_pairs_changed(&self.x))
+		sk_round();
 	(void)arm(w, slot, false);
 	if (slot >= 0 && slot != self.quiet_slot)
 		waiter_release(&self.x.map, slot);
@@ -384,7 +419,7 @@ static bool ready_sk(const struct wait *w)
 {
 	struct sk *sk = sk_peek(w->h);
 
-	return !sk || peek32(&sk->ready) & (w->events | EPOLLERR | EPOLLHUP) ||
+	return !sk || sk_shows(sk) & (w->events | EPOLLERR | EPOLLHUP) ||
 	       __atomic_load_n(&sk->err, __ATOMIC_RELAXED);	/* relaxed: a peek */
 }
 
@@ -394,6 +429,8 @@ static void arm_sk(struct turn *t, const struct wait *w, uint32_t bit, bool on)
 
 	if (sk)
 		sk->wait_mask = on ? sk->wait_mask | bit : sk->wait_mask & ~bit;
+	if (sk && on)
+		sk_watched(t, sk);
 }
 
 void wait_sk(struct wait *w, uint32_t h, uint32_t events)

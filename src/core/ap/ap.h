@@ -75,6 +75,7 @@ void ap_abort(struct turn *t, struct sk *sk, int err);
 void ap_set_opts(struct turn *t, struct sk *sk, const struct tcp_opts *o);
 void ap_get_opts(struct turn *t, struct sk *sk, struct tcp_opts *ret);
 void ap_get_info(struct turn *t, struct sk *sk, struct tcp_info *ret, size_t bytes);
+#define AP_MSS 65483	/* what the kernel says over its loopback interface, whose MTU is 65,536 */
 uint32_t ap_unread(struct turn *t, struct sk *sk);
 /* What poll() would say now, from the shared lines. No turn; a hint, as all peeks are. */
 uint32_t ap_peek(const struct stack_map *map, const struct sk *sk);

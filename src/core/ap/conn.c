@@ -311,6 +311,8 @@ static void refuse(struct turn *t, uint32_t slot, uint32_t side, uint32_t chan, 
 	ev(t, EV_AP_REFUSED, 0, c->name.rport, chan);
 }
 
+/* Not in the flow table: no packet looks for it, and its peer may use the port again before
+ * we have heard that the connection before is closed. */
 static struct sk *new_child(struct turn *t, struct sk *lsk, const struct ap_name *n)
 {
 	struct sk *sk = sk_get(t, SK_AP, IPPROTO_TCP);
@@ -324,10 +326,6 @@ static struct sk *new_child(struct turn *t, struct sk *lsk, const struct ap_name
 	sk->flags |= lsk->flags & SK_F_FAMILY6;
 	sk->mark = lsk->mark;
 	sk->priority = lsk->priority;
-	if (flow_insert(t, sk) != 0) {
-		sk_put(t, sk);
-		return NULL;
-	}
 	return sk;
 }
 

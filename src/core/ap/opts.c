@@ -8,7 +8,6 @@
 #include <linux/tcp.h>
 
 #define RTT_US	1		/* what `ss` shows of a loopback connection is some 20 */
-#define MSS	65483		/* the kernel's over its loopback interface, MTU 65,536 */
 
 void ap_set_opts(struct turn *t, struct sk *sk, const struct tcp_opts *o)
 {
@@ -54,11 +53,11 @@ void ap_get_info(struct turn *t, struct sk *sk, struct tcp_info *ret, size_t byt
 		.tcpi_state = kernel_state(sk->state),
 		.tcpi_options = TCPI_OPT_TIMESTAMPS | TCPI_OPT_SACK | TCPI_OPT_WSCALE,
 		.tcpi_snd_wscale = 10, .tcpi_rcv_wscale = 10,
-		.tcpi_rto = 200000, .tcpi_ato = 40000, .tcpi_snd_mss = MSS, .tcpi_rcv_mss = MSS,
+		.tcpi_rto = 200000, .tcpi_ato = 40000, .tcpi_snd_mss = AP_MSS, .tcpi_rcv_mss = AP_MSS,
 		.tcpi_last_data_sent = now_ms - a->last_snd_ms,
 		.tcpi_last_data_recv = now_ms - a->last_rcv_ms,
 		.tcpi_last_ack_recv = now_ms - a->last_snd_ms,
-		.tcpi_pmtu = 65535, .tcpi_advmss = MSS, .tcpi_rtt = RTT_US, .tcpi_rttvar = RTT_US,
+		.tcpi_pmtu = 65535, .tcpi_advmss = AP_MSS, .tcpi_rtt = RTT_US, .tcpi_rttvar = RTT_US,
 		.tcpi_snd_ssthresh = 0x7fffffff, .tcpi_rcv_ssthresh = sk->rcvbuf, .tcpi_snd_cwnd = 10,
 		.tcpi_rcv_space = sk->rcvbuf, .tcpi_min_rtt = RTT_US, .tcpi_reordering = 3,
 		.tcpi_bytes_acked = a->bytes_out, .tcpi_bytes_received = a->bytes_in,

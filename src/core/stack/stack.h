@@ -218,6 +218,30 @@ void waiter_reap(struct turn *t, uint32_t proc);
 /* The ringer's side: true if the bell must really be rung (2->3). No turn needed. */
 must_check bool waiter_ring(const struct stack_map *map, int slot);
 
+/* ---- being rung by peers (irq.c) ------------------------------------------------------------------- */
+
+/* S0c-IRQ-03: the signs that somebody will look, and what follows from them. */
+struct irq_signs {
+	bool	 armed;		/* peers ring already */
+	bool	 held;		/* somebody else is in the stack */
+	uint32_t n_woken;	/* threads rung that are not up yet */
+};
+enum irq { IRQ_ARM, IRQ_ARMED, IRQ_HELD, IRQ_WOKE };	/* do; or why not */
+must_check enum irq irq_decide(const struct irq_signs *s);
+struct irq_signs irq_signs_of(const struct stack_map *map);
+
+/* After waiter_sleep(), before the last look: sees to it that peers ring, or somebody looks. */
+enum irq irq_sleep(const struct stack_map *map);
+/* After waiter_wake(), with the pipe drained, before the turn that looks: peers need not ring
+ * for us; for others that sleep they go on. */
+void irq_wake(const struct stack_map *map, int slot);
+/* In a turn that found DOOR_ERRAND_ARM on its door, or that nobody follows (the surrogate's):
+ * IRQ_ARM: armed; poll once more before the turn ends. */
+enum irq irq_errand(struct turn *t);
+/* Without asking. For those who sleep alone. */
+void irq_arm(const struct stack_map *map);
+void irq_disarm(const struct stack_map *map);
+
 /* ---- the whole (check.c, init.c) -------------------------------------------------------------------- */
 
 /* Lays out pools in a fresh zeroed segment whose header (geo, secret, ids) is filled in. */

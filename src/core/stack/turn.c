@@ -118,6 +118,22 @@ uint64_t turn_end(struct turn *t, bool *ret_contended)
 	}
 }
 
+bool turn_leave_word(const struct stack_map *map, uint64_t errand)
+{
+	_Atomic uint64_t *door = door_of(map);
+	/* relaxed: only a guess, the compare-and-swap below decides. */
+	uint64_t seen = atomic_load_explicit(door, memory_order_relaxed);
+
+	must(errand && (errand & ~DOOR_ERRANDS) == 0);
+	while (seen & DOOR_HELD)
+		/* rel: pairs with acq in turn_end() (D2). seq_cst: the caller looks at what the
+		 * holder writes next, and one of them must see the other. */
+		if (atomic_compare_exchange_weak_explicit(door, &seen, seen | errand,
+							  memory_order_seq_cst, memory_order_relaxed))
+			return true;
+	return false;
+}
+
 bool turn_contend(const struct stack_map *map, uint64_t *ret_door)
 {
 	_Atomic uint64_t *door = door_of(map);

@@ -102,6 +102,9 @@ must_check bool turn_try(struct turn *t, const struct stack_map *map, enum execu
  */
 must_check uint64_t turn_end(struct turn *t, bool *ret_contended);
 
+/* Leaves errands on a shut door without wanting the turn. False: it is open, nothing is left. */
+must_check bool turn_leave_word(const struct stack_map *map, uint64_t errand);
+
 /* Before sleeping on the door: sets DOOR_CONTENDED if it is held. False: it is open, try again. */
 must_check bool turn_contend(const struct stack_map *map, uint64_t *ret_door);
 

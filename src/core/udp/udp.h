@@ -21,6 +21,9 @@ must_check int udp_open(struct turn *t, const struct ipaddr *laddr, uint16_t lpo
 /* Sets, or with NULL clears, the peer. 0 or ip_route()'s errors. */
 must_check int udp_connect(struct turn *t, struct sk *sk, const struct ipaddr *raddr, uint16_t rport);
 
+/* The same for a peer on this host, to which no route leads: it is reached through apertures. */
+must_check int udp_connect_local(struct turn *t, struct sk *sk, const struct ipaddr *laddr,
+				 const struct ipaddr *raddr, uint16_t rport);
 /* Sends one datagram to `to`, or to the peer when NULL. Bytes, or -EMSGSIZE, -EDESTADDRREQ,
  * -EAGAIN (sndbuf full), a pending error, ip_route()'s errors. While a neighbour is being
  * resolved the datagram is queued and counts as sent. -EOPNOTSUPP: longer than the path's MTU;

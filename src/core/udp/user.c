@@ -174,6 +174,17 @@ int udp_connect(struct turn *t, struct sk *sk, const struct ipaddr *raddr, uint1
 	return 0;
 }
 
+int udp_connect_local(struct turn *t, struct sk *sk, const struct ipaddr *laddr, const struct ipaddr *raddr,
+		      uint16_t rport)
+{
+	struct udp *u = udp_of(sk);
+	struct ipaddr src = ip_is_any(&u->bound) ? *laddr : u->bound;
+
+	if (rport == 0)
+		return -EINVAL;
+	return move(t, sk, &src, raddr, rport);
+}
+
 /* ---- receive --------------------------------------------------------------------------------- */
 
 int udp_take_error(struct turn *t, struct sk *sk)

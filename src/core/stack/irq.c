@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * When to be rung: S0c's "enable interrupts only if nobody else will look". A stack's front
+ * (abi/aperture.h) says to its peers whether it wants to be rung; this file alone writes it.
+ *
+ *	sleeper						thread that wakes
+ *	 1 waiter_sleep(): ASLEEP			 a waiter_wake(); what was rung is drained
+ *	 2 irq_sleep(): armed, or somebody sees to it	 b irq_wake(): not armed; then a look round;
+ *	 3 last look; nothing: sleeps			   armed again if others sleep
+ *							 c a turn: looks, and wakes whom it concerns
+ *
+ *  Q1  Armed only before a look (3, c, or the holder's next poll): "armed" implies that what came
+ *	before was seen or is being looked for (S0c-IRQ-02).
+ *  Q2  Not armed: while it is already (rule 2); while somebody holds the turn, who then finds
+ *	DOOR_ERRAND_ARM on it and decides in our place (rule 1; S0c-BLK-02's PRIME_REQ); while a
+ *	thread that was rung has not got up, which looks round in b, after our ASLEEP (rule 3).
+ *  Q3  Disarming is a swap, and the look round comes after it. Who goes to sleep meanwhile says
+ *	ASLEEP before it looks at `armed`. So either it finds "not armed" and decides for itself,
+ *	or b sees it asleep and arms for it: nobody sleeps on an arming that has been taken back.
+ *  Q4  An arming is rung for once (S0c-IRQ-04): each has a number that no other has.
+ *
+ * Q2 leans on threads that are stopped or killed between being rung and getting up: for them the
+ * surrogate's watchdog is there (S0a-TMR-03), and waiter_reap(). test/model/aperture.c tries all
+ * interleavings.
+ */
+#include "base/atomic.h"
+#include "core/stack/stack.h"
+
+enum irq irq_decide(const struct irq_signs *s)
+{
+	if (s->armed)
+		return IRQ_ARMED;
+	if (s->held)
+		return IRQ_HELD;
+	if (s->n_woken)
+		return IRQ_WOKE;
+	return IRQ_ARM;
+}
+
+void irq_arm(const struct stack_map *map)
+{
+	uint32_t n;
+
+	if (!map->front)
+		return;
+	do {
+		/* relaxed: a number that no other arming has; the exchange below orders */
+		n = atomic_fetch_add_explicit((_Atomic uint32_t *)&map->front->n_arms, 1,
+					      memory_order_relaxed) + 1;
+	} while (unlikely(!n));		/* 0 is "not armed" */
+	/* seq_cst: pairs with the peer's load after it posted (V1 of core/ap/lane.c) */
+	atomic_exchange_explicit((_Atomic uint32_t *)&map->front->armed, n, memory_order_seq_cst);
+}
+
+void irq_disarm(const struct stack_map *map)
+{
+	/* seq_cst: pairs with irq_signs_of() of one who goes to sleep (Q3) */
+	if (map->front)
+		atomic_exchange_explicit((_Atomic uint32_t *)&map->front->armed, 0, memory_order_seq_cst);
+}
+
+static uint32_t count_in(const struct stack_map *map, uint32_t state, int but)
+{
+	uint32_t n = 0;
+
+	for (int i = 0; i < N_WAITERS; i++)
+		/* acq: pairs with the swaps in waiter_sleep(), waiter_wake() and waiter_ring() */
+		n += i != but && acquire32(&map->seg->waiters[i].state) == state;
+	return n;
+}
+
+struct irq_signs irq_signs_of(const struct stack_map *map)
+{
+	const uint32_t *armed = &map->front->armed;
+	/* seq_cst: after our waiter_sleep(); pairs with irq_disarm() (Q3) */
+	struct irq_signs s = {
+		.armed = atomic_load_explicit((_Atomic uint32_t *)(uintptr_t)armed, memory_order_seq_cst) != 0,
+	};
+
+	if (!s.armed)
+		s.held = peek64(&map->seg->door) & DOOR_HELD;
+	if (!s.armed && !s.held)
+		s.n_woken = count_in(map, WAITER_RUNG, -1);
+	return s;
+}
+
+enum irq irq_sleep(const struct stack_map *map)
+{
+	struct irq_signs s;
+	enum irq d;
+
+	if (!map->front)
+		return IRQ_ARMED;
+	s = irq_signs_of(map);
+	d = irq_decide(&s);
+	/* The door may have been opened since: then nobody is there to leave word for. */
+	if (d == IRQ_HELD && !turn_leave_word(map, DOOR_ERRAND_ARM))
+		d = IRQ_ARM;
+	if (d == IRQ_ARM)
+		irq_arm(map);
+	return d;
+}
+
+void irq_wake(const struct stack_map *map, int slot)
+{
+	if (!map->front)
+		return;
+	irq_disarm(map);
+	if (count_in(map, WAITER_ASLEEP, slot))
+		irq_arm(map);
+}
+
+enum irq irq_errand(struct turn *t)
+{
+	struct irq_signs s;
+	enum irq d;
+
+	if (!t->map->front)
+		return IRQ_ARMED;
+	s = irq_signs_of(t->map);
+	/* The lock is ours. Those whom this turn owes a bell will get up, or are up and find
+	 * what they wait for. */
+	s.held = false;
+	s.n_woken = (uint32_t)__builtin_popcount(t->wakes);
+	d = irq_decide(&s);
+	if (d == IRQ_ARM)
+		irq_arm(t->map);
+	return d;
+}
