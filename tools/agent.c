@@ -5,6 +5,10 @@
  * It is started detached: a session of its own, no terminal, the root folder, and no
  * descriptor of ours but the one on which it says that it is ready. Its stderr until then is
  * a memfd, read back if it fails; afterwards it has nothing to say there.
+ *
+ * One's own agent is started by `onramp run`, which is about to become a program: so it must not
+ * be its child, which the program would wait for, and it takes nothing over that the user meant for
+ * the program (core, priority, what is preloaded).
  */
 #include "tools/tool.h"
 
@@ -12,6 +16,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,13 +31,12 @@
 #include "exec/ctl.h"
 
 #define READY_TIMEOUT_MS 20000
+#define OWN_TIMEOUT_MS	 2000	/* a program is not kept waiting longer for its being faster */
 #define EXIT_TIMEOUT_MS	 20000
 #define READY_FD	 3
 
-int agent_connect(void)
+static int greet(int rc, int fd)
 {
-	int fd, rc = ctl_connect(&fd);
-
 	if (rc)
 		return rc;
 	rc = ctl_hello(fd, CTL_TIMEOUT_MS);
@@ -40,6 +44,27 @@ int agent_connect(void)
 		return fd;
 	close(fd);
 	return rc;
+}
+
+int agent_connect(void)
+{
+	int fd = -1, rc = ctl_connect(&fd);
+
+	return greet(rc, fd);
+}
+
+int agent_connect_system(void)
+{
+	int fd = -1, rc = ctl_connect_system(&fd);
+
+	return greet(rc, fd);
+}
+
+int agent_connect_own(void)
+{
+	int fd = -1, rc = ctl_connect_own(&fd);
+
+	return greet(rc, fd);
 }
 
 int agent_absent(const struct cmd *c, int err)
@@ -61,8 +86,21 @@ int agent_absent(const struct cmd *c, int err)
 	}
 }
 
-/* In the child: becomes the agent, or exits. */
-noreturn_fn static void become_agent(const char *path, int ready, int log)
+/* What the user chose for the program is not for the agent, which other programs will use, too. */
+static void shed_wishes(void)
+{
+	static const struct sched_param normal;
+	cpu_set_t all;
+
+	memset(&all, 0xff, sizeof(all));
+	(void)sched_setaffinity(0, sizeof(all), &all);
+	(void)sched_setscheduler(0, SCHED_OTHER, &normal);
+	unsetenv("LD_PRELOAD");
+	unsetenv("ONRAMP_FDTAB");
+}
+
+/* In the child: becomes the agent, or exits. `log` -1: nowhere. */
+noreturn_fn static void become_agent(const char *path, const char *option, int ready, int log)
 {
 	char number[16];
 	sigset_t none;
@@ -75,14 +113,14 @@ noreturn_fn static void become_agent(const char *path, int ready, int log)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	/* Out of the way of 0 to READY_FD first: any of the three may be down there. */
 	ready = fcntl(ready, F_DUPFD_CLOEXEC, READY_FD + 1);
-	log = fcntl(log, F_DUPFD_CLOEXEC, READY_FD + 1);
+	log = fcntl(log >= 0 ? log : null, F_DUPFD_CLOEXEC, READY_FD + 1);
 	null = fcntl(null, F_DUPFD_CLOEXEC, READY_FD + 1);
 	if (chdir("/") || ready < 0 || log < 0 || null < 0 || dup2(null, 0) < 0 ||
 	    dup2(null, 1) < 0 || dup2(log, 2) < 0 || dup2(ready, READY_FD) < 0)
 		_exit(EXIT_CANNOT_RUN);
 	close_range(READY_FD + 1, UINT_MAX, CLOSE_RANGE_CLOEXEC);
 	snprintf(number, sizeof(number), "%d", READY_FD);
-	execl(path, "onrampd", "--ready-fd", number, (char *)NULL);
+	execl(path, "onrampd", "--ready-fd", number, option, (char *)NULL);
 	dprintf(2, "%s: %s\n", path, strerror(errno));
 	_exit(EXIT_CANNOT_RUN);
 }
@@ -90,14 +128,14 @@ noreturn_fn static void become_agent(const char *path, int ready, int log)
 enum outcome { READY, ENDED, SILENT };
 
 /* One line on the descriptor means ready; its end, that the agent has given up. */
-static enum outcome wait_ready(int fd)
+static enum outcome wait_ready(int fd, int timeout_ms)
 {
 	struct pollfd p = { .fd = fd, .events = POLLIN };
 	char byte;
 	int n;
 
 	for (;;) {
-		n = poll(&p, 1, READY_TIMEOUT_MS);
+		n = poll(&p, 1, timeout_ms);
 		if (n == 0)
 			return SILENT;
 		if (n < 0)
@@ -128,11 +166,11 @@ static bool name_is_taken(void)
 /* Ours gave up because another was started at the same moment: that one will do. */
 static int await_other(void)
 {
-	int fd = agent_connect(), waited;
+	int fd = agent_connect_system(), waited;
 
 	for (waited = 0; fd == -ECONNREFUSED && waited < READY_TIMEOUT_MS && name_is_taken(); waited += 50) {
 		poll(NULL, 0, 50);
-		fd = agent_connect();
+		fd = agent_connect_system();
 	}
 	return fd;
 }
@@ -191,23 +229,52 @@ int agent_start(const struct cmd *c)
 	from = ready[0];
 	pid = fork();
 	if (pid == 0)
-		become_agent(path, ready[1], log);
+		become_agent(path, NULL, ready[1], log);
 	close(ready[1]);
 	if (pid < 0) {
 		fail(c, "", "the agent cannot be started: %s", strerror(errno));
 		return -EAGAIN;
 	}
-	o = wait_ready(from);
+	o = wait_ready(from, READY_TIMEOUT_MS);
 	if (o != READY) {
 		kill(pid, SIGTERM);	/* it is silent, or it is leaving anyhow */
 		waitpid(pid, &status, 0);
 		fd = await_other();
 		return fd >= 0 ? fd : explain_failure(c, o, status, log);
 	}
-	fd = agent_connect();
+	fd = agent_connect_system();
 	if (fd < 0)
 		agent_absent(c, fd);
 	return fd;
+}
+
+int agent_start_own(void)
+{
+	char path[PATH_MAX];
+	CLOSE_FD int from = -1;
+	int ready[2], status;
+	pid_t pid;
+
+	if (own_path(OWN_AGENT, path, sizeof(path)))
+		return -ENOENT;
+	if (pipe2(ready, O_CLOEXEC))
+		return -errno;
+	from = ready[0];
+	pid = fork();
+	if (pid == 0) {
+		pid = fork();
+		if (pid)
+			_exit(pid < 0 ? EXIT_FAILURE : EXIT_SUCCESS);
+		shed_wishes();
+		become_agent(path, "--user", ready[1], -1);
+	}
+	close(ready[1]);
+	while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	if (pid < 0)
+		return -EAGAIN;
+	/* It may have given up because another was quicker: who connects will see. */
+	return wait_ready(from, OWN_TIMEOUT_MS) == SILENT ? -ETIMEDOUT : 0;
 }
 
 /* The process that listens, as the kernel knows it; -1 if it cannot be watched. */

@@ -124,7 +124,7 @@ static int attach(const struct cmd *c, int argc, char **argv)
 	name = argv[optind];
 	if (check_root(c, argc, argv) || check_name(c, name))
 		return EXIT_FAILURE;
-	ctl = agent_connect();
+	ctl = agent_connect_system();
 	if (ctl == -ECONNREFUSED) {
 		started = true;
 		ctl = agent_start(c);
@@ -193,13 +193,13 @@ static int detach(const struct cmd *c, int argc, char **argv)
 		return misused(c, "one interface, or --all, is wanted");
 	if (check_root(c, argc, argv))
 		return EXIT_FAILURE;
-	ctl = agent_connect();
+	ctl = agent_connect_system();
 	if (ctl == -ECONNREFUSED && all) {
 		printf("nothing is attached\n");
 		return EXIT_SUCCESS;
 	}
 	if (ctl == -EPROTO && all)	/* of another build, but it knows how to end */
-		rc = ctl_connect(&ctl);
+		rc = ctl_connect_system(&ctl);
 	if (ctl < 0)
 		return agent_absent(c, ctl);
 	if (all)

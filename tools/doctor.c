@@ -166,11 +166,14 @@ static void check_agent(struct finding *f)
 {
 	CLOSE_FD int ctl = agent_connect();
 
-	if (ctl >= 0)
-		found(f, FINE, "an agent runs in this network namespace");
+	if (ctl >= 0 && ctl_is_own(ctl))
+		found(f, FINE, "your own runs in this network namespace: it serves connections within this host");
+	else if (ctl >= 0)
+		found(f, FINE, "the system's runs in this network namespace");
 	else if (ctl == -ECONNREFUSED) {
-		found(f, ATTENTION, "none runs in this network namespace");
-		advise(f, "%s", reason_remedy(REASON_NO_AGENT));
+		found(f, ATTENTION, "none runs in this network namespace; `onramp run` starts one for you, which "
+		      "serves connections within this host");
+		advise(f, "sudo onramp attach INTERFACE, for other hosts, too");
 	} else if (ctl == -EPROTO) {
 		found(f, MISSING, "the agent here is of another build");
 		advise(f, "sudo onramp detach --all, then attach with this build");
@@ -213,7 +216,7 @@ static void check_links(struct finding *f)
 		found(f, FINE, "attached: %s", list);
 		return;
 	}
-	found(f, ATTENTION, "none is attached: every program is on the kernel");
+	found(f, ATTENTION, "none is attached: what goes to other hosts is on the kernel");
 	if (first_candidate(name))
 		advise(f, "sudo onramp attach %s", name);
 	else

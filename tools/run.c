@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * `onramp run`: puts the library in front of libc, settles the profile, and becomes the
- * program. What goes wrong here never keeps the program from running on the kernel, unless
+ * `onramp run`: puts the library in front of libc, settles the profile, sees to it that there
+ * is an agent, and becomes the program. What goes wrong here never keeps the program from running on the kernel, unless
  * --strict: then ONRAMP_OFF carries the sentence, and `onramp why` shows it.
  */
 #include "tools/tool.h"
@@ -118,6 +118,17 @@ static void set_profile(const struct profile *p, bool named)
 	must(setenv("ONRAMP_SPIN_US", spin, named) == 0);
 }
 
+/* Programs of one host need no more than an agent of one's own, which anybody may start. That we
+ * said hello to it keeps it until the program ends (agent/own.c O3), whether its first socket
+ * comes early or late. What goes wrong is nothing to stop for: `onramp why` says it. */
+static void meet_agent(void)
+{
+	CLOSE_FD int ctl = agent_connect();
+
+	if (ctl == -ECONNREFUSED && agent_start_own() == 0)
+		ctl = agent_connect();
+}
+
 /* With --strict, whatever would make the library fall back for the whole process is an
  * error now, where somebody reads it. */
 static int check_strict(const struct cmd *c, const char *program)
@@ -189,6 +200,8 @@ static int run(const struct cmd *c, int argc, char **argv)
 	} else {
 		set_profile(&p, w.profile != NULL);
 	}
+	if (rc == 0)
+		meet_agent();
 	if (w.strict || (rc == 0 && p.strict)) {
 		find_program(argv[optind], program, sizeof(program));
 		if (check_strict(c, program))

@@ -343,6 +343,13 @@ static int run(const struct cmd *c, int argc, char **argv)
 		table_heading(&v.text, names);
 	load_held(&v);
 	show_stacks(c, &v, ctl);
+	/* What was started before the system's agent is still with one's own. */
+	if (!ctl_is_own(ctl)) {
+		close(ctl);
+		ctl = agent_connect_own();
+		if (ctl >= 0)
+			show_stacks(c, &v, ctl);
+	}
 	show_kernel(&v);
 	if (v.json)
 		rc = json_out(v.json);

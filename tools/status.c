@@ -120,8 +120,12 @@ static int print_text(const struct cmd *c, int ctl)
 	}
 	if (links.n_rows > 1)
 		table_print(&links);
+	else if (ctl_is_own(ctl))
+		puts("your own agent: connections within this host only\n"
+		     "  for other hosts: sudo onramp attach INTERFACE, then start programs anew");
 	else
-		puts("no interface is attached\n  try: sudo onramp attach INTERFACE");
+		puts("no interface is attached: connections within this host only\n"
+		     "  try: sudo onramp attach INTERFACE");
 	for (i = 0; agent_link(ctl, i, &l) == 0 && i < N_LINKS; i++)
 		if (l.note[0])
 			printf("%s%s: %s%s\n", colour_on(DIM), l.name, l.note, colour_off(DIM));
@@ -144,6 +148,7 @@ static int print_json(const struct cmd *c, int ctl)
 	uint32_t i;
 	int seg, rc;
 
+	json_object_object_add(o, "agent", json_object_new_string(ctl_is_own(ctl) ? "own" : "system"));
 	json_object_object_add(o, "links", links);
 	json_object_object_add(o, "stacks", stacks);
 	for (i = 0; (rc = agent_link(ctl, i, &l)) == 0 && i < N_LINKS; i++)

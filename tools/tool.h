@@ -76,14 +76,19 @@ int json_out(struct json_object *o);	/* prints, puts, returns EXIT_SUCCESS or fa
 
 #define LINK_TIMEOUT_MS 30000	/* attaching makes veth pairs, sockets and loads programs */
 
-/* A connection to the agent of this network namespace, greeted; or -errno: -ECONNREFUSED none
- * answers; -EPROTO it is of another build; -EPERM somebody else poses as it. */
+/* A connection to the agent of this network namespace, or else to one's own, greeted; or -errno:
+ * -ECONNREFUSED none answers; -EPROTO it is of another build; -EPERM somebody else poses as it. */
 int agent_connect(void);
+int agent_connect_system(void);
+int agent_connect_own(void);
 /* Explains agent_connect()'s error. Returns EXIT_FAILURE. */
 int agent_absent(const struct cmd *c, int err);
 /* Starts the agent beside this program and waits until it is ready. The connection, or
  * -errno after having said why. */
 int agent_start(const struct cmd *c);
+/* Starts one's own agent, nobody's child, and waits a little until it is ready. Says nothing: 0,
+ * or -errno. Another one that was started at the same moment is as good. */
+int agent_start_own(void);
 /* Tells it to remove everything and exit, and waits until it has. 0 or -errno. */
 int agent_stop(int ctl);
 /* The i-th attached link, or stack; -ENOENT past the end. *ret_segment: -1 if not ours to see. */

@@ -120,7 +120,8 @@ static void whole_text(const struct proc_tab *p, char *ret, size_t bytes)
 	const struct fdtab *h = p->head;
 
 	if (h->reason == REASON_NONE && h->stack_id)
-		snprintf(ret, bytes, "accelerated by stack %u, profile %s%s", h->stack_id,
+		snprintf(ret, bytes, "accelerated by stack %u%s, profile %s%s", h->stack_id,
+			 h->n_vis ? "" : ", within this host only",
 			 h->profile[0] ? h->profile : "default", h->strict ? ", strict" : "");
 	else if (h->reason == REASON_NONE || h->reason == REASON_UNDECIDED)
 		snprintf(ret, bytes, "has asked for no stack yet: no socket was bound or connected");

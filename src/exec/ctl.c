@@ -196,15 +196,20 @@ int ctl_connect_own(int *ret_fd)
 	}
 }
 
-int ctl_connect(int *ret_fd)
+int ctl_connect_system(int *ret_fd)
 {
 	struct sockaddr_un sun = { .sun_family = AF_UNIX };
 	socklen_t n = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + sizeof(CTL_NAME));
-	int err;
 
 	/* Abstract: a zero byte, then the name, which has no terminator. */
 	memcpy(sun.sun_path + 1, CTL_NAME, sizeof(CTL_NAME) - 1);
-	err = connect_to(&sun, n, ret_fd);
+	return connect_to(&sun, n, ret_fd);
+}
+
+int ctl_connect(int *ret_fd)
+{
+	int err = ctl_connect_system(ret_fd);
+
 	if (err != -ECONNREFUSED && err != -EPERM)
 		return err;
 	/* Who sits on the name and is not to be trusted does not keep us from our own. */

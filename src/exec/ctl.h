@@ -21,6 +21,7 @@
  * non-blocking, close-on-exec. -ECONNREFUSED: there is neither; -EPERM: the listener is neither
  * root nor this process's own user. */
 must_check int ctl_connect(int *ret_fd);
+must_check int ctl_connect_system(int *ret_fd);
 must_check int ctl_connect_own(int *ret_fd);
 /* Whose agent a connection leads to: true, the user's own. */
 bool ctl_is_own(int fd);
