@@ -358,8 +358,8 @@ static int64_t ioctl_turn(struct ent e, unsigned long cmd, int *ret)
 		return nest_error(e);
 	sk = sk_find(&t, (sk_h){ e.h });
 	if (sk && e.kind == FD_UDP) {
-		r = cmd == FIONREAD ? 0 : SK_PASS;
 		*ret = (int)udp_next_bytes(&t, sk);
+		r = cmd == FIONREAD && *ret ? 0 : SK_PASS;	/* else the kernel's queue counts */
 	} else if (sk) {
 		r = 0;
 		*ret = cmd == FIONREAD ? (int)stream_unread(&t, sk) :

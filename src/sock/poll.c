@@ -151,7 +151,7 @@ static int collect(struct polling *p, bool with_kernel)
 		short k = with_kernel && r > 0 ? p->k[i].revents : 0;
 
 		if (ent_is_ours(e) && e.kind != FD_TCP)
-			k &= ~(POLLOUT | POLLWRNORM | POLLHUP | POLLERR);
+			k &= ~(POLLOUT | POLLWRNORM | POLLHUP | (e.kind == FD_UDP ? 0 : POLLERR));
 		u->revents = k;
 		if (ours(e))
 			u->revents |= ready_of(e, u->events);

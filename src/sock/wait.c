@@ -36,8 +36,8 @@
 #define SCORE_LOW	40	/* about one in six: below it spinning is only tried now and then */
 #define TRY_ANYWAY	32
 #define NO_SLOT_NS	NS_PER_MS	/* how long to sleep when all waiter slots are taken */
-#define GAP_MIN_NS	(20 * NS_PER_US)	/* between looks at the kernel's side, while they find */
-#define GAP_MAX_NS	NS_PER_MS		/* ... and while they do not */
+#define GAP_MIN_NS	(20 * NS_PER_US)	/* between looks at the kernel's side, once one found nothing */
+#define GAP_MAX_NS	NS_PER_MS		/* ... and when none has for long; what found is repeated at once */
 
 /* ---- pacing of looks at the kernel's side -------------------------------------------------- */
 
@@ -51,7 +51,7 @@ void foreign_found(uint64_t now, bool found)
 	uint64_t gap = self.foreign_gap_ns * 2;
 
 	self.foreign_at = now;
-	self.foreign_gap_ns = found || gap < GAP_MIN_NS ? GAP_MIN_NS : min_u64(gap, GAP_MAX_NS);
+	self.foreign_gap_ns = found ? 0 : min_u64(max_u64(gap, GAP_MIN_NS), GAP_MAX_NS);
 }
 
 static bool foreign_look(struct wait *w, uint64_t now)

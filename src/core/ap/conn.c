@@ -472,7 +472,8 @@ void ap_tick(struct turn *t, struct sk *sk)
 
 	if (!a->out.shift || !lines_of(t->map, a, &l))
 		return;
-	if (stream_heard(t, sk, &l) && a->rd_seen == a->wr && a->wr_at_tick == a->wr) {
+	conn_look(t, sk, false);
+	if (a->rd_seen == a->wr && a->wr_at_tick == a->wr) {
 		ev(t, EV_AP_RING_IDLE, sk->self, ring_bytes(&a->out), 0);
 		stream_drop_rings(t, a);
 		return;

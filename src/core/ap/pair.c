@@ -151,7 +151,12 @@ void chan_settle(struct turn *t, uint32_t slot, uint32_t side, uint32_t chan)
 	if (!p || own->sk || !own->nonce)
 		return;
 	theirs = &p->chan[chan].dir[~side & 1].tx;
-	gone = acquire32(&theirs->nonce) == own->nonce && acquire32(&theirs->flags) & AP_TX_GONE;
+	/* An opener that has begun anew has forgotten the old one; an accepter whose line is still
+	 * an earlier connection's has not yet taken this one. */
+	if (acquire32(&theirs->nonce) == own->nonce)
+		gone = acquire32(&theirs->flags) & AP_TX_GONE;
+	else
+		gone = (chan & 1) != side;
 	if (!gone && !s->over)
 		return;
 	drop_rings(t, slot, side, own);

@@ -248,7 +248,8 @@ static int64_t may_not_send(struct turn *t, struct sk *sk)
 /* The peer has closed its socket: as in TCP the bytes are accepted, and a reset comes back. */
 static bool peer_shut(const struct ap *a, const struct lines *l)
 {
-	return unlikely(peek32(&l->out->rx.flags) & AP_RX_SHUT) && acquire32(&l->in->tx.nonce) == a->nonce;
+	/* The nonce first: until it is there, the flags are an earlier connection's. */
+	return acquire32(&l->in->tx.nonce) == a->nonce && unlikely(peek32(&l->out->rx.flags) & AP_RX_SHUT);
 }
 
 static uint64_t put_bytes(struct turn *t, struct sk *sk, const struct lines *l, struct cursor *c, uint64_t want)

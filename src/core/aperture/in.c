@@ -103,12 +103,13 @@ bool apw_write_some(struct apw *e, uint32_t steps)
 
 		while (left && j->piece < j->n) {
 			const uint8_t *p = j->at[j->piece].p + j->piece_done;
-			uint32_t n = min_u32(left, j->at[j->piece].n - j->piece_done);
+			uint32_t rest = j->at[j->piece].n - j->piece_done;
+			uint32_t n = rest <= 8 ? rest : min_u32(left, rest);	/* words stay whole */
 
 			put(j->dst + j->done, p, n);
 			j->done += n;
 			j->piece_done += n;
-			left -= n;
+			left -= min_u32(left, n);
 			if (j->piece_done == j->at[j->piece].n) {
 				j->piece++;
 				j->piece_done = 0;
