@@ -8,7 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/csum.h"
 #include "base/must.h"
+#include "wire/ci.h"
 #include "wire/eth.h"
 #include "wire/icmp.h"
 #include "wire/ip4.h"
@@ -92,6 +94,72 @@ static void rest(const uint8_t *p, uint32_t n)
 			must(q.proto == 6 || q.proto == 17);
 }
 
+/* A fuzzer does not guess checksums: the bytes as they are, and with the right one. */
+static void ci_frame(const uint8_t *p, uint32_t n)
+{
+	struct ci_hdr h;
+	struct ci_walk w;
+	struct ci_burst b;
+	uint32_t bytes = 0, bursts = 0;
+
+	if (wire_ci_parse(p, n, &h) != CI_OK)
+		return;
+	must(h.hdr_len >= CI_HDR_LEN && h.hdr_len <= CI_HDR_MAX);
+	must((uint32_t)h.hdr_len + h.data_len + CI_CRC_LEN <= n);
+	if (wire_ci_crc_ok(p, &h, crc32c_scalar))
+		bytes = 0;
+	if (h.op != CI_WRITE)
+		return;
+	wire_ci_walk(p, &h, &w);
+	while (wire_ci_next(&w, &b)) {
+		must(b.data >= p + h.hdr_len && b.data + b.len <= p + h.hdr_len + h.data_len);
+		must(b.dst.index <= CI_INDEX_MASK && b.dst.nonce <= CI_NONCE_MASK && b.first >= (bursts == 0));
+		bytes += b.len;
+		bursts++;
+	}
+	must(bytes == h.data_len && bursts == h.n_bursts);
+}
+
+static void ci_message(const uint8_t *p, uint32_t n)
+{
+	struct ci_msg a, b;
+	uint8_t *raw;
+
+	if (wire_ci_msg_parse(p, n, &a) != CI_OK)
+		return;
+	raw = malloc(CI_MSG_LEN + a.body_len + CI_CRC_LEN);
+	must(raw);
+	if (wire_ci_msg_crc_ok(p, &a, crc32c_scalar) && a.body_len)
+		must(n >= (uint32_t)CI_MSG_LEN + a.body_len + CI_CRC_LEN);
+	n = wire_ci_msg_emit(raw, &a, p + CI_MSG_LEN, crc32c_scalar);
+	must(wire_ci_msg_parse(raw, n, &b) == CI_OK && memcmp(&a, &b, sizeof(a)) == 0);
+	must(wire_ci_msg_crc_ok(raw, &b, crc32c_scalar));
+	free(raw);
+}
+
+static void sum_right(uint8_t *p, uint32_t n, uint32_t at)
+{
+	uint16_t c;
+
+	p[at] = p[at + 1] = 0;
+	c = csum_finish(csum_add_scalar(p, n, 0));
+	memcpy(p + at, &c, 2);
+}
+
+static void ci(uint8_t *p, uint32_t n)
+{
+	ci_frame(p, n);
+	ci_message(p, n);
+	if (n >= CI_MSG_LEN) {
+		sum_right(p, CI_MSG_LEN, 16);
+		ci_message(p, n);
+	}
+	if (n >= CI_HDR_LEN && p[2] * 4u >= CI_HDR_LEN && p[2] * 4u <= n) {
+		sum_right(p, p[2] * 4u, 4);
+		ci_frame(p, n);
+	}
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -103,6 +171,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	tcp(p, (uint32_t)size);
 	ip(p, (uint32_t)size);
 	rest(p, (uint32_t)size);
+	ci(p, (uint32_t)size);	/* last: it writes checksums */
 	free(p);
 	return 0;
 }
