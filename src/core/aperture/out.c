@@ -155,7 +155,7 @@ int apw_store(struct apw *e, uint64_t now, uint64_t bus, const void *p, uint32_t
 		}
 		part = min_u32(n, min_u32(room, burst_max(e)));
 		add(e, now, r, offset, src, part, part == n && (flags & APW_S_EVENT));
-		src += part;
+		src = part ? src + part : src;	/* nothing may be stored from nowhere */
 		offset += part;
 		n -= part;
 		if (e->building && wire_ci_room(&e->build) == 0)
