@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-2-Clause
 # The agent and its XDP programs against a real kernel peer: two namespaces joined by veth, an
-# agent in one, ordinary users asking it for stacks and driving their rings by hand.
+# agent in one, ordinary users asking it for stacks and driving their rings by hand. Then agents of
+# one's own, without privilege, for traffic within the host.
 #
 #   here  v0 10.9.0.1/24 fd09::1/64 ---- v1 10.9.0.2/24 fd09::2/64  there
 #
@@ -18,6 +19,8 @@ failed=0
 cleanup()
 {
 	[ -z "$agent" ] || { kill "$agent" 2> /dev/null; wait "$agent" 2> /dev/null; }
+	[ -z "${own:-}" ] || kill "$own" 2> /dev/null
+	[ -z "${folder:-}" ] || rm -rf "$folder"
 	ip netns del $here 2> /dev/null
 	ip netns del $there 2> /dev/null
 	rm -rf "$tmp"
@@ -78,7 +81,9 @@ done
 start_agent
 in_here "$O/bin/onrampd" 2> "$tmp/second" && ok 1 "a second agent is refused" ||
 	ok "$(grep -c 'another agent' "$tmp/second" | grep -qx 1; echo $?)" "a second agent is refused"
+for s in no_interface directory pairs pair_users; do run $s "nothing attached"; done
 probe attach v0; ok $? "attach"
+for s in directory pairs pair_users; do run $s "attached"; done
 probe attach v0 > /dev/null 2>&1; ok "$([ $? != 0 ]; echo $?)" "attaching twice is refused"
 probe attach lo > /dev/null 2>&1; ok "$([ $? != 0 ]; echo $?)" "loopback is refused"
 for s in neighbours udp_small spoof two_users proofs parked port_block port_quota kernel_too super_frames rights; do
@@ -185,6 +190,95 @@ ok "$(xdp_on_v0)" "SIGTERM leaves no program on the interface"
 for i in $(seq 40); do [ "$(loaded $held)" = 0 ] && break; sleep 0.05; done
 ok "$(loaded $held)" "SIGTERM leaves no program in the kernel"
 ok "$(ip netns pids $here | wc -l)" "SIGTERM leaves no process"
+
+# ---- an agent of one's own: started by anybody, seen by its owner, gone with his last program ----
+
+uid=$((40000 + $$ % 20000)) own=
+folder=/tmp/onramp-$uid
+sock=$folder/agent-$(ip netns exec $here stat -Lc %i /proc/self/ns/net)
+mkdir "$tmp/bin" "$tmp/lib" && cp "$O"/bin/onramp{,d,-surrogate} "$O/test/apps/agent_probe" "$tmp/bin" &&
+	cp "$O/lib/libonramp.so" "$tmp/lib" && chmod -R a+rX "$tmp"
+as=(ip netns exec $here setpriv --reuid $uid --regid $uid --clear-groups env -u XDG_RUNTIME_DIR)
+as_user() { "${as[@]}" "$@"; }
+# In the background, its pid in $own; ready when this returns.
+start_own()
+{
+	rm -f "$tmp/ready"; mkfifo "$tmp/ready"
+	"${as[@]}" "$@" "$daemon" --user --ready-fd 9 9> "$tmp/ready" 2>> "$tmp/log" & own=$!
+	read -r -t 10 _ < "$tmp/ready"
+}
+await_end() { for i in $(seq "$1"); do kill -0 "$own" 2> /dev/null || break; sleep 0.1; done; ! kill -0 "$own" 2> /dev/null; }
+own_left() { for p in $(ip netns pids $here); do cat /proc/$p/comm 2> /dev/null; done | grep -c onramp; }
+await_none() { for i in $(seq "$1"); do [ "$(own_left)" = 0 ] && [ ! -e $folder ] && return; sleep 0.1; done; false; }
+own_run() { AGENT_PATH=$sock timeout 30 ip netns exec $here setpriv --reuid $uid --regid $uid --clear-groups \
+	"$tmp/bin/agent_probe" $there "$1"; ok $? "own agent: $1"; }
+
+daemon=$tmp/alone/onrampd; start_own; own_run pairs; kill -TERM "$own"; wait "$own"
+daemon=$tmp/bin/onrampd; start_own; ok $? "own agent: starts without privilege"
+[ "$(stat -c '%a %u' $folder) $(stat -c '%a %u' "$sock")" = "700 $uid 600 $uid" ]; ok $? "own agent: its folder and socket are its user's alone"
+as_user "$tmp/bin/onrampd" --user 2> "$tmp/second"; [ $? = 1 ] && grep -q 'another agent of yours' "$tmp/second"
+ok $? "own agent: a second is refused"
+for s in directory own_agent; do own_run $s; done
+as_user "$tmp/bin/onramp" status | grep -q 'your own agent'; ok $? "own agent: status says whose it is"
+as_user "$tmp/bin/onramp" doctor --json | grep -q 'your own runs'; ok $? "own agent: so does doctor"
+[ -d /proc/$own ]; ok $? "own agent: it is still there"
+await_end 60; ok $? "own agent: it ends by itself"
+await_none 10; ok $? "own agent: and leaves nothing"
+
+start_own; kill -KILL "$own"; wait "$own" 2> /dev/null
+[ -S "$sock" ]; ok $? "own agent: killed, it leaves its socket"
+start_own && as_user "$tmp/bin/onramp" status > /dev/null; ok $? "own agent: which the next one replaces"
+kill -TERM "$own"; wait "$own"; ok $? "own agent: SIGTERM ends it"
+await_none 10; ok $? "own agent: and leaves nothing then"
+
+# Eight at once, round after round: one of them stays, and seven say why not.
+won=0 lost=0
+for round in $(seq 5); do
+	pids=
+	for i in $(seq 8); do "${as[@]}" "$tmp/bin/onrampd" --user 2>> "$tmp/race" & pids="$pids $!"; done
+	sleep 1
+	for p in $pids; do
+		if kill -0 $p 2> /dev/null; then won=$((won + 1)); own=$p
+		else wait $p; [ $? = 1 ] && lost=$((lost + 1)); fi
+	done
+	kill -TERM "$own"; wait "$own"
+done
+[ "$won $lost" = "5 35" ]; ok $? "own agent: of eight started at once one stays ($won of 5, $lost of 35)"
+await_none 10; ok $? "own agent: and nothing of the eight"
+
+# A folder that is not one's own, or open to others, or only points to one, is not used.
+refused() { as_user timeout 3 "$tmp/bin/onrampd" --user 2> /dev/null; [ $? = 1 ]; ok $? "own agent: refuses a folder $1"; rm -rf "$folder"; }
+mkdir -m 700 $folder; refused "of somebody else's"
+mkdir -m 755 $folder; chown $uid $folder; refused "that others may enter"
+mkdir -m 700 "$tmp/elsewhere"; chown $uid "$tmp/elsewhere"; ln -s "$tmp/elsewhere" $folder; refused "that is a link"
+mkdir -m 700 $folder; chown $uid $folder; touch $folder/keep; start_own
+ok "$([ -S "$sock" ]; echo $?)" "own agent: uses a folder that is there"
+kill -TERM "$own"; wait "$own"; [ -e $folder/keep ] && [ ! -e "$sock" ]; ok $? "own agent: and leaves what is not its own"
+rm -rf $folder
+mkdir -m 700 "$tmp/xdg"; chown $uid "$tmp/xdg"
+start_own XDG_RUNTIME_DIR="$tmp/xdg"; [ -S "$tmp/xdg/onramp/${sock##*/}" ]; ok $? "own agent: XDG_RUNTIME_DIR is used"
+as_user XDG_RUNTIME_DIR="$tmp/xdg" "$tmp/bin/onrampd" --user 2> /dev/null; ok "$([ $? = 1 ]; echo $?)" "own agent: there, too, one only"
+kill -TERM "$own"; wait "$own"; ok "$(ls -A "$tmp/xdg" | wc -l)" "own agent: and cleared"
+
+# onramp run, where there is no agent.
+t0=$(date +%s%N)
+as_user "$tmp/bin/onramp" run -- true | cat; t1=$(date +%s%N)
+[ $(((t1 - t0) / 1000000)) -lt 1500 ]; ok $? "onramp run: the agent that it starts keeps no descriptor of ours"
+as_user "$tmp/bin/onramp" status > /dev/null; ok $? "onramp run: programs started later find it"
+await_none 60; ok $? "onramp run: it goes when the program has"
+as_user "$tmp/bin/onramp" run -- sh -c 'sleep 4; ps --no-headers --ppid $$ -o comm; '"'$tmp/bin/onramp'"' status' > "$tmp/kept"
+grep -q 'your own agent' "$tmp/kept"; ok $? "onramp run: it stays for a program without a socket"
+ok "$(grep -cE 'onrampd|defunct' "$tmp/kept")" "onramp run: and is no child of the program's"
+for p in $(ip netns pids $here); do [ "$(cat /proc/$p/comm)" = onrampd ] && own=$p; done
+[ "$(readlink /proc/$own/fd/0 /proc/$own/fd/1 /proc/$own/fd/2 | sort -u)" = /dev/null ] &&
+	[ "$(ps -o sid= -p "$own" | tr -d ' ')" != "$(ps -o sid= -p $$ | tr -d ' ')" ] && [ "$(readlink /proc/$own/cwd)" = / ]
+ok $? "onramp run: it is detached"
+await_none 60; ok $? "onramp run: and goes after that program, too"
+mkdir -m 700 $folder
+as_user "$tmp/bin/onramp" run -- echo fine 2> "$tmp/said" | grep -qx fine && [ ! -s "$tmp/said" ]
+ok $? "onramp run: no agent to be had is no reason not to run"
+as_user "$tmp/bin/onramp" run --strict -- true 2> /dev/null; ok "$([ $? = 1 ]; echo $?)" "onramp run: but for --strict"
+rm -rf $folder
 
 [ $failed = 0 ] || { echo "# the agent said:"; sed 's/^/#   /' "$tmp/log"; }
 echo "1..$n"

@@ -33,14 +33,18 @@
 
 /* ---- control ---- */
 
+/* To the system's agent, or to the one that AGENT_PATH names. */
 static inline int ctl_open_client(void)
 {
 	struct sockaddr_un sun = { .sun_family = AF_UNIX };
 	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	socklen_t n = offsetof(struct sockaddr_un, sun_path) + sizeof(CTL_NAME);
 
 	memcpy(sun.sun_path + 1, CTL_NAME, sizeof(CTL_NAME) - 1);
-	if (connect(fd, (struct sockaddr *)&sun,
-		    offsetof(struct sockaddr_un, sun_path) + sizeof(CTL_NAME)))
+	if (getenv("AGENT_PATH"))
+		n = offsetof(struct sockaddr_un, sun_path) +
+		    (socklen_t)snprintf(sun.sun_path, sizeof(sun.sun_path), "%s", getenv("AGENT_PATH")) + 1;
+	if (connect(fd, (struct sockaddr *)&sun, n))
 		die("connect to the agent: %s", strerror(errno));
 	return fd;
 }
