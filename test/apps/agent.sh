@@ -35,6 +35,7 @@ ok()
 }
 in_here() { ip netns exec $here "$@"; }
 probe() { in_here "$O/test/apps/agent_probe" $there "$@"; }
+pair_probe() { timeout 30 ip netns exec $here "$O/test/apps/pair_probe" "$1"; ok $? "$1${2:+ ($2)}"; }
 run() { timeout 30 ip netns exec $here "$O/test/apps/agent_probe" $there "$1"; ok $? "$1${2:+ ($2)}"; }
 
 # The agent runs in a mount namespace of its own, as `ip netns exec` makes one: fresh /sys, so
@@ -81,9 +82,9 @@ done
 start_agent
 in_here "$O/bin/onrampd" 2> "$tmp/second" && ok 1 "a second agent is refused" ||
 	ok "$(grep -c 'another agent' "$tmp/second" | grep -qx 1; echo $?)" "a second agent is refused"
-for s in no_interface directory pairs pair_users; do run $s "nothing attached"; done
+for s in no_interface directory pairs pair_users; do pair_probe $s "nothing attached"; done
 probe attach v0; ok $? "attach"
-for s in directory pairs pair_users; do run $s "attached"; done
+for s in directory pairs pair_users; do pair_probe $s attached; done
 probe attach v0 > /dev/null 2>&1; ok "$([ $? != 0 ]; echo $?)" "attaching twice is refused"
 probe attach lo > /dev/null 2>&1; ok "$([ $? != 0 ]; echo $?)" "loopback is refused"
 for s in neighbours udp_small spoof two_users proofs parked port_block port_quota kernel_too super_frames rights; do
@@ -196,7 +197,7 @@ ok "$(ip netns pids $here | wc -l)" "SIGTERM leaves no process"
 uid=$((40000 + $$ % 20000)) own=
 folder=/tmp/onramp-$uid
 sock=$folder/agent-$(ip netns exec $here stat -Lc %i /proc/self/ns/net)
-mkdir "$tmp/bin" "$tmp/lib" && cp "$O"/bin/onramp{,d,-surrogate} "$O/test/apps/agent_probe" "$tmp/bin" &&
+mkdir "$tmp/bin" "$tmp/lib" && cp "$O"/bin/onramp{,d,-surrogate} "$O/test/apps/pair_probe" "$tmp/bin" &&
 	cp "$O/lib/libonramp.so" "$tmp/lib" && chmod -R a+rX "$tmp"
 as=(ip netns exec $here setpriv --reuid $uid --regid $uid --clear-groups env -u XDG_RUNTIME_DIR)
 as_user() { "${as[@]}" "$@"; }
@@ -211,7 +212,7 @@ await_end() { for i in $(seq "$1"); do kill -0 "$own" 2> /dev/null || break; sle
 own_left() { for p in $(ip netns pids $here); do cat /proc/$p/comm 2> /dev/null; done | grep -c onramp; }
 await_none() { for i in $(seq "$1"); do [ "$(own_left)" = 0 ] && [ ! -e $folder ] && return; sleep 0.1; done; false; }
 own_run() { AGENT_PATH=$sock timeout 30 ip netns exec $here setpriv --reuid $uid --regid $uid --clear-groups \
-	"$tmp/bin/agent_probe" $there "$1"; ok $? "own agent: $1"; }
+	"$tmp/bin/pair_probe" "$1"; ok $? "own agent: $1"; }
 
 daemon=$tmp/alone/onrampd; start_own; own_run pairs; kill -TERM "$own"; wait "$own"
 daemon=$tmp/bin/onrampd; start_own; ok $? "own agent: starts without privilege"

@@ -270,6 +270,65 @@ static inline const char *xsk_drops(const struct xsk *x)
 	return text;
 }
 
+/* ---- users, sockets, leases ---- */
+
+#define USER_A 65534
+#define USER_B 65533
+#define PORT 7000
+
+static inline void become(uid_t uid)
+{
+	if (geteuid() != 0)
+		return;		/* an agent of one's own has one user */
+	expect(!setresgid(uid, uid, uid) && !setresuid(uid, uid, uid), "cannot become %u", uid);
+}
+
+union sa { struct sockaddr sa; struct sockaddr_in in; struct sockaddr_in6 in6; };
+
+static inline socklen_t sa_of(union sa *u, const struct ipaddr *a, uint16_t port)
+{
+	memset(u, 0, sizeof(*u));
+	if (ip_is4(a)) {
+		u->in.sin_family = AF_INET;
+		u->in.sin_port = htons(port);
+		memcpy(&u->in.sin_addr, a->b + 12, 4);
+		return sizeof(u->in);
+	}
+	u->in6.sin6_family = AF_INET6;
+	u->in6.sin6_port = htons(port);
+	memcpy(&u->in6.sin6_addr, a->b, 16);
+	return sizeof(u->in6);
+}
+
+static inline int bound(struct ipaddr a, uint16_t port, int type)
+{
+	int fd = socket(ip_is4(&a) ? AF_INET : AF_INET6, type | SOCK_CLOEXEC, 0), one = 1;
+	union sa u;
+	socklen_t n = sa_of(&u, &a, port);
+
+	(void)setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one));
+	if (bind(fd, &u.sa, n))
+		die("bind to port %u: %s", port, strerror(errno));
+	return fd;
+}
+
+static inline struct ctl_msg lease_msg(uint32_t op, struct ipaddr a, uint16_t port, uint8_t proto)
+{
+	struct ctl_msg m = { .op = op };
+
+	m.u.lease.laddr = a;
+	m.u.lease.lport = port;
+	m.u.lease.proto = proto;
+	return m;
+}
+
+static inline int lease(struct xsk *x, struct ipaddr a, uint16_t port, uint8_t proto, int fd)
+{
+	struct ctl_msg m = lease_msg(CTL_LEASE_ADD, a, port, proto);
+
+	return ctl_ask(x->ctl, &m, fd, NULL, NULL);
+}
+
 /* ---- frames ---- */
 
 static inline uint16_t csum_fold(const void *p, size_t n, uint32_t sum)

@@ -86,6 +86,8 @@ class Postgres:
             with open(self.data + "/postgresql.conf", "a") as f:
                 f.write("fsync = off\nsynchronous_commit = off\nmax_connections = 50\nshared_buffers = 32MB\n"
                         "max_wal_senders = 0\nwal_level = minimal\nlog_min_messages = fatal\n")
+            with open(self.data + "/pg_hba.conf", "w") as f:
+                f.write("local all all trust\nhost all all all trust\n")
 
     def server(self, port, addr):
         """Always on an AF_UNIX socket in the folder, too."""

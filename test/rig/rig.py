@@ -152,7 +152,10 @@ class Host:
         if p in self.procs:
             self.procs.remove(p)
         if p.stdout:
-            p.stdout.close()
+            try:
+                p.stdout.close()
+            except RuntimeError:    # Ctrl-C came while it was being read
+                pass
 
     def stop_all(self, sig=signal.SIGKILL):
         """After a failure: whatever still runs, stopped ones included."""
@@ -190,8 +193,11 @@ class Host:
         self.open = False
         old = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         try:
-            self.stop_all(signal.SIGTERM)
-            self.remove()
+            for step in (lambda: self.stop_all(signal.SIGTERM), self.remove):
+                try:
+                    step()
+                except (OSError, Failed, subprocess.SubprocessError) as e:
+                    print("rig: %s" % e, file=sys.stderr)
             for pid in self.others():
                 try:
                     os.kill(pid, signal.SIGKILL)
