@@ -53,6 +53,12 @@ static inline void cpu_relax(void)
 
 /* ---- begin ------------------------------------------------------------------------------------ */
 
+void exec_begin_coarse(struct exec *x, struct turn *t)
+{
+	if (unlikely(!turn_try(t, &x->map, x->who, host_tid(), x->proc, host_now_coarse(), 0)))
+		exec_begin(x, t);
+}
+
 static bool try_now(struct exec *x, struct turn *t)
 {
 	return turn_try(t, &x->map, x->who, host_tid(), x->proc, host_now(), 0);

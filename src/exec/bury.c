@@ -12,6 +12,7 @@
 #include <sys/epoll.h>
 
 #include "base/atomic.h"
+#include "core/ap/ap.h"
 #include "core/net/net.h"
 #include "core/stack/stack.h"
 
@@ -49,6 +50,7 @@ void bury_stack(struct turn *t)
 			sk->err = ECONNRESET;
 		poke32(&sk->ready, EPOLLIN | EPOLLOUT | EPOLLERR | EPOLLHUP | EPOLLRDHUP);
 	}
+	ap_bury(t);
 	t->wakes = UINT32_MAX;
 	t->bells = 0;
 	poke32(&seg->kicks_owed, 0);

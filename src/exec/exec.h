@@ -93,6 +93,8 @@ uint64_t exec_pairs_new_bells(struct exec *x);
  * returns with the turn; look at seg->condemned if it matters. A holder that is dead and that
  * no surrogate buries within a second is buried here. */
 void exec_begin(struct exec *x, struct turn *t);
+/* The same in a turn whose clock may be some milliseconds old: for what has no timers to keep. */
+void exec_begin_coarse(struct exec *x, struct turn *t);
 /*
  * Ends it: runs the errands left on the door, releases, then kicks devices and rings bells.
  * `defer_kick`: leave the kick in seg->kicks_owed for exec_flush() or a later turn to pay.

@@ -26,6 +26,20 @@ bool sk_enter(struct turn *t)
 	return true;
 }
 
+bool sk_enter_for(struct turn *t, uint32_t h)
+{
+	const struct sk *sk = sk_peek(h);
+
+	if (!sk || sk->kind != SK_AP)
+		return sk_enter(t);
+	if (unlikely(me.in_turn))
+		return false;
+	me.in_turn = 1;
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	exec_begin_coarse(&self.x, t);
+	return true;
+}
+
 static cold_fn void close_late(void)
 {
 	while (me.n_late)

@@ -70,7 +70,7 @@ static int64_t recv_turn(struct ent e, const struct io *io)
 	struct sk *sk;
 	int64_t r = -EBADF;
 
-	if (!sk_enter(&t))
+	if (!sk_enter_for(&t, e.h))
 		return nest_error(e);
 	sk = sk_find(&t, (sk_h){ e.h });
 	if (likely(sk))
@@ -198,7 +198,7 @@ static int64_t send_turn(struct ent e, const struct io *io, uint64_t bytes)
 	struct sk *sk;
 	int64_t r = -EBADF;
 
-	if (!sk_enter(&t))
+	if (!sk_enter_for(&t, e.h))
 		return nest_error(e);
 	if (bytes >= LONG_BYTES && vif_rx_pending(t.map))
 		exec_round(&self.x, &t);

@@ -144,6 +144,7 @@ bool strict_fails(enum reason why);
 /* ---- entering and leaving (enter.c) ---------------------------------------------------------- */
 
 must_check bool sk_enter(struct turn *t);	/* false: inside our own turn already (D5) */
+bool sk_enter_for(struct turn *t, uint32_t h);	/* to move bytes of that socket: its clock need not be exact */
 void sk_leave(struct turn *t, bool defer_kick);
 bool sk_pending(void);		/* packets, events of peers, or a new pair: a peek */
 bool sk_due(void);		/* the device or a timer wants a round: a peek */

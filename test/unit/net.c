@@ -9,6 +9,7 @@
 
 #include <errno.h>
 
+#include "core/ap/ap.h"
 #include "core/net/net.h"
 #include "core/tcp/tcp.h"
 #include "core/udp/udp.h"
@@ -68,6 +69,14 @@ void tcp_tick(struct turn *tt, struct sk *sk)
 	(void)sk;
 	note.ticks++;
 }
+
+/* No apertures here: the real ones would bring the real TCP with them. */
+bool ap_pending(const struct stack_map *map) { return map->seg->ap_self != 0; }
+uint32_t ap_poll(struct turn *tt) { (void)tt; return 0; }
+void ap_close(struct turn *tt, struct sk *sk) { sk_put(tt, sk); }
+void ap_listen_stop(struct turn *tt, struct sk *sk) { (void)tt; (void)sk; }
+void ap_tick(struct turn *tt, struct sk *sk) { (void)tt; (void)sk; }
+void ap_check(struct turn *tt, struct sk *sk) { (void)tt; (void)sk; }
 
 void tcp_close(struct turn *tt, struct sk *sk)
 {

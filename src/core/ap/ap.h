@@ -26,6 +26,9 @@ void ap_pair_open(struct turn *t, uint32_t slot, const struct ctl_pair *d);
 /* The agent says that the pair is over: its other stack is gone. What was received can still be
  * read; connections that the peer did not end are reset (ECONNRESET). */
 void ap_pair_over(struct turn *t, uint32_t slot);
+/* The stack is condemned and nothing in it can be believed: every peer's connections are reset, by
+ * walking the shared channels alone. */
+void ap_bury(struct turn *t);
 /* True if a pair that is over has no socket left: its slot may go back (CTL_PAIR_DEL). No turn. */
 bool ap_pair_is_done(const struct stack_map *map, uint32_t slot);
 /* Which slot has the pair with that stack: -ENOENT. */

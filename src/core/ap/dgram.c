@@ -35,7 +35,7 @@ int ap_dgram(struct turn *t, uint32_t slot, const struct udp_addr *from, const s
 {
 	struct ap_slot *s = slot_at(t, slot);
 	struct ap_pair *p = pair_at(t->map, slot);
-	uint32_t side = s->side, at = s->var_wr[side], skip = sizeof(struct ap_dgram);
+	uint32_t side = our_side(s), at = s->var_wr[side], skip = sizeof(struct ap_dgram);
 	struct ap_dgram h = { .src = from->addr, .dst = to->addr, .sport = from->port, .dport = to->port };
 	uint64_t len = 0;
 	struct ap_lane *l;

@@ -41,9 +41,10 @@ void lane_post(struct turn *t, uint32_t slot, uint32_t side, enum ap_event_type 
 	struct ap_pair *p = pair_at(t->map, slot);
 	struct ap_lane *l;
 
+	side &= 1;
 	if (unlikely(!p || s->over))
 		return;
-	l = &p->lane[side & 1];
+	l = &p->lane[side];
 	if (unlikely(s->wr[side] - peek32(&l->rd) >= AP_N_EVENTS)) {
 		cross_store(&l->swept, peek32(&l->swept) + 1);		/* V3 */
 		ev(t, EV_AP_SWEEP, 0, slot, chan);

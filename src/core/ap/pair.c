@@ -90,6 +90,30 @@ void ap_pair_over(struct turn *t, uint32_t slot)
 	ev(t, EV_AP_PAIR_OVER, 0, s->pair_id, s->n_socks);
 }
 
+void ap_bury(struct turn *t)
+{
+	for (uint32_t i = 0; i < t->map->n_pairs; i++) {
+		struct ap_pair *p = pair_at(t->map, i);
+		uint32_t side = our_side(slot_at(t, i));
+		struct ap_lane *l;
+
+		if (!p || slot_at(t, i)->is_self)
+			continue;
+		for (uint32_t c = 1; c < AP_N_CHANS; c++) {
+			struct ap_dir *out = &p->chan[c].dir[side];
+
+			if (!peek32(&p->chan[c].name.nonce))
+				continue;
+			poke32(&p->chan[c].dir[~side & 1].rx.flags, AP_RX_SHUT);
+			/* release32(): pairs with acquire32() in conn_look() */
+			release32(&out->tx.flags, peek32(&out->tx.flags) | AP_TX_RST | AP_TX_GONE);
+		}
+		l = &p->lane[side];
+		cross_store(&l->swept, peek32(&l->swept) + 1);
+		t->ap_rings |= 1ull << i;
+	}
+}
+
 bool ap_pair_is_done(const struct stack_map *map, uint32_t slot)
 {
 	const struct ap_slot *s = &map->seg->ap[slot % N_PAIRS];
@@ -117,7 +141,7 @@ int ap_pair_find(const struct turn *t, uint32_t peer_stack, uint32_t *ret_slot)
 uint32_t chan_get(struct turn *t, uint32_t slot)
 {
 	struct ap_slot *s = slot_at(t, slot);
-	struct ap_chan_own *own = table_at(t, slot)->chan[s->side];
+	struct ap_chan_own *own = table_at(t, slot)->chan[our_side(s)];
 	uint32_t c = s->free_chan & (AP_N_CHANS - 1);
 
 	if (c) {
@@ -135,22 +159,21 @@ uint32_t chan_get(struct turn *t, uint32_t slot)
 static void drop_rings(struct turn *t, uint32_t slot, uint32_t side, struct ap_chan_own *own)
 {
 	for (uint32_t i = 0; i < 2; i++)
-		if (own->shift[i])
-			pool_put(&table_at(t, slot)->pool[side], own->page[i], own->shift[i]);
+		pool_back(t, &table_at(t, slot)->pool[side & 1], own->page[i], own->shift[i]);
 	own->shift[0] = own->shift[1] = 0;
 }
 
 void chan_settle(struct turn *t, uint32_t slot, uint32_t side, uint32_t chan)
 {
 	struct ap_slot *s = slot_at(t, slot);
-	struct ap_chan_own *own = &table_at(t, slot)->chan[side][chan];
+	struct ap_chan_own *own = &table_at(t, slot)->chan[side & 1][chan & (AP_N_CHANS - 1)];
 	struct ap_pair *p = pair_at(t->map, slot);
 	const struct ap_tx *theirs;
 	bool gone;
 
 	if (!p || own->sk || !own->nonce)
 		return;
-	theirs = &p->chan[chan].dir[~side & 1].tx;
+	theirs = &p->chan[chan & (AP_N_CHANS - 1)].dir[~side & 1].tx;
 	/* An opener that has begun anew has forgotten the old one; an accepter whose line is still
 	 * an earlier connection's has not yet taken this one. */
 	if (acquire32(&theirs->nonce) == own->nonce)

@@ -25,9 +25,20 @@ static inline void cross_store(uint32_t *p, uint32_t v)
 	atomic_store_explicit((_Atomic uint32_t *)p, v, memory_order_seq_cst);
 }
 
+/* A release now, ordered before a later cross_load() by the fence between them: what is written
+ * is on its way to the reader while the fence waits, not after it. */
+static inline void cross_publish(uint32_t *p, uint32_t v)
+{
+	/* rel: pairs with acquire32() and cross_load() of the other side */
+	atomic_store_explicit((_Atomic uint32_t *)p, v, memory_order_release);
+	/* seq_cst: pairs with cross_store() on the word that is looked at next */
+	atomic_thread_fence(memory_order_seq_cst);
+}
+
 #define PRIV_RING_NONE ((struct ap_ring_at){ 0, 0, 0 })
 
-static inline uint32_t ring_bytes(const struct ap_ring_at *r) { return r->shift ? 1u << r->shift : 0; }
+static inline uint32_t ring_bytes(const struct ap_ring_at *r) { return r->shift ? 1u << (r->shift & 31) : 0; }
+static inline uint32_t our_side(const struct ap_slot *s) { return s->side & 1u; }
 
 static inline struct ap_slot *slot_at(const struct turn *t, uint32_t slot)
 {
@@ -73,7 +84,10 @@ void pool_init(struct ap_pool *p);
 /* A block of 2^shift bytes or, when there is none, of the largest size that there is, down to
  * a page. Fills page and shift of *ret; false: nothing is left. */
 must_check bool pool_get(struct ap_pool *p, uint32_t shift, struct ap_ring_at *ret);
-void pool_put(struct ap_pool *p, uint32_t page, uint32_t shift);
+/* False: that block is not out, so the books are wrong. */
+must_check bool pool_put(struct ap_pool *p, uint32_t page, uint32_t shift);
+/* The same with never() as its answer; shift 0: nothing. */
+void pool_back(struct turn *t, struct ap_pool *p, uint32_t page, uint32_t shift);
 
 /* ---- lane.c ------------------------------------------------------------------------------------ */
 

@@ -22,8 +22,9 @@ void pool_init(struct ap_pool *p)
 
 static void push(struct ap_pool *p, uint32_t o, uint32_t page)
 {
-	uint32_t head = p->free[o];
+	uint32_t head = p->free[o] & (AP_POOL_PAGES - 1);
 
+	page &= AP_POOL_PAGES - 1;
 	p->order[page] = (uint8_t)((o + 1) | FREE);
 	p->next[page] = (uint16_t)head;
 	p->prev[page] = 0;
@@ -102,24 +103,30 @@ bool pool_get(struct ap_pool *p, uint32_t shift, struct ap_ring_at *ret)
 	}
 }
 
-void pool_put(struct ap_pool *p, uint32_t page, uint32_t shift)
+bool pool_put(struct ap_pool *p, uint32_t page, uint32_t shift)
 {
 	uint32_t o = shift - AP_PAGE_SHIFT;
 
-	must(o < AP_N_ORDERS && page && page < AP_POOL_PAGES && p->order[page] == o + 1);
+	if (o >= AP_N_ORDERS || !page || page >= AP_POOL_PAGES || p->order[page] != o + 1)
+		return false;
 	p->order[page] = 0;
 	p->n_taken -= 1u << o;
 	while (o + 1 < AP_N_ORDERS) {
 		uint32_t buddy = page ^ (1u << o);
 
 		/* M2: page 0 is nobody's, so its buddies stay single. */
-		if (!buddy || buddy >= p->used || p->order[buddy] != ((o + 1) | FREE))
+		if (!buddy || buddy >= p->used || p->order[buddy] != ((o + 1) | FREE) || !min_u32(page, buddy))
 			break;
 		cut(p, o, buddy);
 		page = min_u32(page, buddy);
-		if (!page)
-			break;
 		o++;
 	}
 	push(p, o, page);
+	return true;
+}
+
+void pool_back(struct turn *t, struct ap_pool *p, uint32_t page, uint32_t shift)
+{
+	if (shift && !pool_put(p, page, shift))
+		never(t, WHY_AP_POOL);
 }

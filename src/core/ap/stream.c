@@ -121,16 +121,14 @@ static void free_old(struct turn *t, struct ap *a)
 {
 	if (!a->old.shift || is_before(a->rd_seen, a->out.start))
 		return;
-	pool_put(pool_of(t, a), a->old.page, a->old.shift);
+	pool_back(t, pool_of(t, a), a->old.page, a->old.shift);
 	a->old = PRIV_RING_NONE;
 }
 
 void stream_drop_rings(struct turn *t, struct ap *a)
 {
-	if (a->old.shift)
-		pool_put(pool_of(t, a), a->old.page, a->old.shift);
-	if (a->out.shift)
-		pool_put(pool_of(t, a), a->out.page, a->out.shift);
+	pool_back(t, pool_of(t, a), a->old.page, a->old.shift);
+	pool_back(t, pool_of(t, a), a->out.page, a->out.shift);
 	a->old = a->out = PRIV_RING_NONE;
 	a->out.start = a->wr;
 }
@@ -187,7 +185,7 @@ static bool grow(struct turn *t, struct sk *sk, const struct lines *l, uint32_t 
 		return false;
 	}
 	if (r.shift <= a->out.shift) {
-		pool_put(pool_of(t, a), r.page, r.shift);
+		pool_back(t, pool_of(t, a), r.page, r.shift);
 		return false;
 	}
 	r.start = a->wr;
@@ -209,7 +207,7 @@ static void say_written(struct turn *t, struct ap *a, const struct lines *l)
 {
 	uint32_t wish;
 
-	cross_store(&l->out->tx.wr, a->wr);
+	cross_publish(&l->out->tx.wr, a->wr);
 	wish = cross_load(&l->out->wish.want_data);
 	if (wish != a->wish_seen) {
 		a->wish_seen = wish;
