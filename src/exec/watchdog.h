@@ -34,7 +34,8 @@ struct peek {
 
 void peek_take(const struct stack_map *map, uint64_t now, struct peek *ret);
 
-#define DUE_RX	(1u << 0)	/* a frame, or an event of an aperture, waits since the last look or longer, and nobody took any */
+#define DUE_RX	(1u << 0)	/* a frame, or an event of an aperture, waits since the last look or longer,
+				 * and nobody took any */
 #define DUE_TICK (1u << 1)	/* the stack's deadline has passed by more than the watchdog */
 #define DUE_KICK (1u << 2)	/* a kick is owed for longer than the watchdog */
 #define DUE_TX	(1u << 3)	/* frames wait on a tx ring since the last look, and none was taken */

@@ -329,8 +329,9 @@ static bool has_foreign_pids(uint32_t pid)
 
 /*
  * What it does from now on: reads and writes descriptors it has, polls, talks to the agent and
- * maps the pairs that it gets from there, watches processes. Anything else fails with EPERM rather than kills: the connections it
- * keeps are worth more than a clear end, and a refused call does no harm.
+ * maps the pairs that it gets from there, watches processes. Anything else fails with EPERM rather
+ * than kills: the connections it keeps are worth more than a clear end, and a refused call does no
+ * harm.
  */
 static bool confine(void)
 {
@@ -340,7 +341,8 @@ static bool confine(void)
 		SCMP_SYS(futex), SCMP_SYS(clock_gettime), SCMP_SYS(restart_syscall),
 		SCMP_SYS(pidfd_open), SCMP_SYS(getpid), SCMP_SYS(gettid), SCMP_SYS(getuid),
 		SCMP_SYS(rt_sigreturn), SCMP_SYS(rt_sigprocmask), SCMP_SYS(munmap),
-		SCMP_SYS(exit), SCMP_SYS(exit_group), SCMP_SYS(fstat), SCMP_SYS(dup3), SCMP_SYS(fcntl),
+		SCMP_SYS(exit), SCMP_SYS(exit_group), SCMP_SYS(fstat), SCMP_SYS(dup3),
+		SCMP_SYS(fcntl),
 	};
 	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ERRNO(EPERM));
 	bool ok = ctx != NULL;
