@@ -443,6 +443,111 @@ static void test_idle(void **state)
 	surrogate_ends();
 }
 
+static long n_switches(pid_t pid)
+{
+	char path[64], line[256];
+	long n = -1;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	f = fopen(path, "r");
+	assert_non_null(f);
+	while (fgets(line, sizeof(line), f))
+		(void)!sscanf(line, "voluntary_ctxt_switches: %ld", &n);
+	fclose(f);
+	return n;
+}
+
+/* The other side of a pair of our stack: what its stack would have mapped. */
+static struct ap_pair *peer_maps(uint32_t slot, uint32_t peer)
+{
+	const uint32_t ids[2] = { peer, 7 };
+	struct ap_pair *p;
+
+	assert_int_equal(host_map_pair(w.agent.pairs[slot].fd, w.agent.pairs[slot].id, ids, NULL, &p), 0);
+	return p;
+}
+
+/* An event that says nothing: taken, and that is all. */
+static void post_event(struct ap_pair *p)
+{
+	poke32(&p->lane[0].ev[p->lane[0].wr % AP_N_EVENTS].type, AP_EV_NONE);
+	release32(&p->lane[0].wr, p->lane[0].wr + 1);
+}
+
+static void ring_pipe(void)
+{
+	int fd = host_new_pipe_end(w.agent.pipe_port);
+
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, "", 1), 1);
+	close(fd);
+}
+
+static uint32_t n_taken(uint32_t slot) { return peek32(&w.x.map.seg->ap[slot].rd[0]); }
+
+/* Stopped: a pair is met, its events are taken, and its end is seen to, without the program. */
+static void test_aperture(void **state)
+{
+	pid_t app = start_app(open_udp);
+	uint32_t slot;
+	struct ap_pair *p;
+
+	(void)state;
+	start_surrogate(app);
+	kill(app, SIGSTOP);
+	slot = agent_make_pair(&w.agent, 33);
+	p = peer_maps(slot, 33);
+	post_event(p);
+	eventually(n_taken(slot) == 1);
+	assert_int_equal(peek32(&p->lane[0].rd), 1);
+	/* It has seen that nobody comes; from now on it is rung for. */
+	eventually(peek32(&w.x.map.front->armed) != 0);
+	post_event(p);
+	ring_pipe();
+	eventually(n_taken(slot) == 2);
+	assert_false(w.x.map.seg->ap[slot].over);
+	w.agent.pairs[slot].over = 1;
+	agent_name_pair(&w.agent, slot, 0);
+	ring_pipe();
+	eventually(agent_heard(&w.agent, CTL_PAIR_DEL) == 1);
+	eventually(peek32(&w.x.map.seg->ap[slot].pair_id) == 0);
+	host_unmap_pair(p);
+	kill(app, SIGCONT);
+	finish(app);
+	surrogate_ends();
+}
+
+/* Asleep with the program: a ring wakes it, once; and whoever was meant is not robbed of it (G5):
+ * it takes the turn itself. */
+static void test_aperture_idle(void **state)
+{
+	pid_t app = start_app(open_udp);
+	uint32_t slot = agent_make_pair(&w.agent, 34), turns;
+	struct ap_pair *p = peer_maps(slot, 34);
+	long before;
+
+	(void)state;
+	start_surrogate(app);
+	usleep(1500000);
+	assert_int_not_equal(peek32(&w.x.map.front->armed), 0);
+	turns = peek32(&w.x.map.seg->n_turns);
+	post_event(p);
+	ring_pipe();
+	eventually(n_taken(slot) == 1);
+	assert_true(peek32(&w.x.map.seg->n_turns) > turns);
+	assert_false(host_hear_pipe(&w.x.fds));
+	/* Rung for nothing, when it sleeps again: no more than a look. */
+	usleep(1500000);
+	before = n_switches(w.surrogate);
+	ring_pipe();
+	usleep(1000000);
+	assert_in_range(n_switches(w.surrogate) - before, 0, 6);
+	host_unmap_pair(p);
+	finish(app);
+	surrogate_ends();
+}
+
 static void listen_here(uint32_t proc)
 {
 	struct ipaddr any = { { 0 } };
@@ -659,6 +764,8 @@ int main(void)
 		alive(test_no_agent),
 		alive(test_ports),
 		alive(test_idle),
+		alive(test_aperture),
+		alive(test_aperture_idle),
 		alive(test_estate),
 		alive(test_program),
 		alive(test_arguments),

@@ -57,6 +57,12 @@ static const struct row rows[] = {
 	  { .now = T0 + DOG, QUIET, TX(9, 8) }, DUE_TX },
 	{ "frames leave the tx ring", { .now = T0, QUIET, TX(9, 8) },
 	  { .now = T0 + DOG, QUIET, TX(12, 11) }, 0 },
+	{ "an event came after the last look", { .now = T0, QUIET },
+	  { .now = T0 + DOG, QUIET, .ap_waits = 1 }, 0 },
+	{ "an event waits since before the last look", { .now = T0, QUIET, .ap_waits = 1, .ap_taken = 7 },
+	  { .now = T0 + DOG, QUIET, .ap_waits = 1, .ap_taken = 7 }, DUE_RX },
+	{ "events are taken", { .now = T0, QUIET, .ap_waits = 1, .ap_taken = 7 },
+	  { .now = T0 + DOG, QUIET, .ap_waits = 1, .ap_taken = 8 }, 0 },
 	{ "all at once", { .now = T0, .n_vis = 1, RX(2, 1), TX(2, 1) },
 	  { .now = T0 + DOG, .n_vis = 1, RX(2, 1), TX(2, 1), .kicks_owed = 1, .kicks_since = T0 },
 	  DUE_RX | DUE_TX | DUE_TICK | DUE_KICK },
@@ -81,6 +87,9 @@ static void test_work(void **state)
 
 	(void)state;
 	assert_int_equal(watchdog_work(&p), 0);
+	p.ap_waits = 1;
+	assert_int_equal(watchdog_work(&p), DUE_RX);
+	p.ap_waits = 0;
 	p.rx[0].producer = 1;
 	assert_int_equal(watchdog_work(&p), DUE_RX);
 	p.deadline = T0;
@@ -209,6 +218,36 @@ static void test_idle_frame(void **state)
 	assert_true(nap(&l, false) == DOG);
 }
 
+/* Events of apertures are frames in all this. */
+static void test_idle_event(void **state)
+{
+	struct life l;
+
+	(void)state;
+	be_born(&l);
+	for (int i = 0; i < 101; i++)
+		assert_int_equal(look_after(&l, DOG), 0);
+	assert_int_equal(l.w.mode, WATCH_IDLE);
+	l.p.ap_waits = 1;
+	assert_int_equal(look_after(&l, 3 * MS), 0);
+	assert_int_equal(l.w.mode, WATCH_WATCH);
+	assert_int_equal(look_after(&l, DOG), DUE_RX);
+	assert_int_equal(l.w.mode, WATCH_STAND_IN);
+	l.p.ap_waits = 0;
+	l.p.ap_taken++;
+	stand_in(&l);
+	assert_true(nap(&l, true) == 100 * MS);
+	l.p.ap_waits = 1;
+	assert_int_equal(look_after(&l, MS), DUE_RX);
+	/* While one waits it does not lie down to be woken by it. */
+	stand_in(&l);
+	l.w.mode = WATCH_WATCH;
+	l.w.active_at = 0;
+	l.w.shut = true;
+	(void)look_after(&l, MS);
+	assert_int_not_equal(l.w.mode, WATCH_IDLE);
+}
+
 static void test_late_timer(void **state)
 {
 	struct life l;
@@ -306,6 +345,7 @@ int main(void)
 		cmocka_unit_test(test_work),
 		cmocka_unit_test(test_idle),
 		cmocka_unit_test(test_idle_frame),
+		cmocka_unit_test(test_idle_event),
 		cmocka_unit_test(test_late_timer),
 		cmocka_unit_test(test_shut),
 		cmocka_unit_test(test_early_looks),
