@@ -285,7 +285,7 @@ static void rename_plumbing(int from, int to)
 		self.slot_ep[i] = self.slot_ep[i] == from ? to : self.slot_ep[i];
 	}
 	for (i = 0; i < N_PAIRS; i++)
-		if (self.x.map.ap[i].pair && self.x.map.ap[i].bell_fd == from)
+		if (self.x.map.ap[i].bell_fd == from)	/* kept by slots without a pair, too */
 			self.x.map.ap[i].bell_fd = to;
 }
 
