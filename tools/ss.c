@@ -192,6 +192,7 @@ static bool sk_row(const struct sk *sk, uint32_t n_embryos, struct flow_row *ret
 	};
 	switch (sk->kind) {
 	case SK_TCP:
+	case SK_AP:
 		ret->proto = IPPROTO_TCP;
 		ret->state = sk->state < n_elems(state_words) ? state_words[sk->state] : "UNKNOWN";
 		return true;
@@ -228,7 +229,7 @@ static void show_segment(struct view *v, const struct stack_map *map, uint64_t s
 		n = map->sk_mask + 1;
 	for (slot = 1; slot < n; slot++) {
 		copy_sk(map, slot, sk);
-		if (sk->kind == SK_TCP && (sk->flags & SK_F_EMBRYO) && sk->state >= STATE_ESTAB)
+		if ((sk->kind == SK_TCP || sk->kind == SK_AP) && (sk->flags & SK_F_EMBRYO) && sk->state >= STATE_ESTAB)
 			embryos[sk->parent & map->sk_mask]++;
 	}
 	for (slot = 1; slot < n; slot++) {
@@ -236,7 +237,7 @@ static void show_segment(struct view *v, const struct stack_map *map, uint64_t s
 		if (!sk_row(sk, embryos[slot], &row))
 			continue;
 		who = holders(v, seg_ino, sk->self, &n_who);
-		show(v, &row, who, n_who, "onramp");
+		show(v, &row, who, n_who, sk->kind == SK_AP ? "aperture" : "onramp");
 	}
 }
 

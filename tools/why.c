@@ -38,6 +38,13 @@ static bool is_ours(const struct fd_ent *e)
 	       (e->kind == FD_EPOLL && e->h);
 }
 
+static const char *provider_of(const struct fd_ent *e)
+{
+	if (!is_ours(e))
+		return "kernel";
+	return e->kind == FD_TCP && e->reason == REASON_APERTURE ? "aperture" : "onramp";
+}
+
 static const char *sentence_of(const struct fd_ent *e)
 {
 	switch (e->kind) {
@@ -88,7 +95,7 @@ static void row_text(struct table *t, const struct proc_tab *p, unsigned fd)
 	age_text(now_ms() - e->born_ms, age, sizeof(age));
 	peers_text(p->pid, fd, peers, sizeof(peers));
 	table_cell(t, "%u", fd);
-	table_cell(t, "%s", is_ours(e) ? "onramp" : "kernel");
+	table_cell(t, "%s", provider_of(e));
 	table_cell(t, "%s", kind_text(e));
 	table_cell(t, "%s", age);
 	table_cell(t, "%s", peers[0] ? peers : "-");
@@ -104,7 +111,7 @@ static struct json_object *row_json(const struct proc_tab *p, unsigned fd)
 
 	peers_text(p->pid, fd, peers, sizeof(peers));
 	json_object_object_add(o, "fd", json_object_new_int((int)fd));
-	json_object_object_add(o, "provider", json_object_new_string(is_ours(e) ? "onramp" : "kernel"));
+	json_object_object_add(o, "provider", json_object_new_string(provider_of(e)));
 	json_object_object_add(o, "kind", json_object_new_string(kind_text(e)));
 	json_object_object_add(o, "since_ms", json_object_new_int64(now_ms() - e->born_ms));
 	json_object_object_add(o, "kernel_socket", json_object_new_string(peers));

@@ -58,6 +58,7 @@ static int accept_ours(struct ent e, int flags, struct peer *ret)
 		if (ret->v6)
 			sk->flags |= SK_F_FAMILY6;
 		ne.h = sk->self;
+		ne.reason = is_ap(sk) ? REASON_APERTURE : REASON_NONE;
 		ret->addr = sk->raddr;
 		ret->port = sk->rport;
 	}

@@ -277,6 +277,7 @@ struct opening {
 	uint32_t user, rcvtimeo, sndtimeo;
 	struct tcp_opts opts;
 	struct ctl_lease lease;
+	bool local;		/* to this host itself */
 };
 
 /* Source of a socket that bind() was called on: a port is leased as it is, without one the
@@ -345,7 +346,8 @@ static enum reason tcp_open(int fd, struct ent *e, struct opening *o)
 
 	if (why != REASON_NONE)
 		return why;
-	if (local_is(&o->raddr))
+	o->local = local_is(&o->raddr);
+	if (o->local)
 		return e->flags & FDF_OPTS && opts_want_kernel(fd, *e) ? REASON_OPTION : tcp_open_local(fd, e, o);
 	if (!self.x.map.n_vis)
 		return REASON_NO_ROUTE;
@@ -440,7 +442,7 @@ static int64_t tcp_connect_fd(int fd, struct ent e, struct opening *o)
 	if (why != REASON_NONE)
 		return fall_back(fd, e, why, -ENETUNREACH);
 	e.kind = FD_TCP;
-	e.reason = REASON_NONE;
+	e.reason = o->local ? REASON_APERTURE : REASON_NONE;
 	fd_put(fd, e);
 	epoll_moved(fd, e);
 	return nonblock ? -EINPROGRESS : await_open(e);

@@ -11,6 +11,9 @@
  *  R2  Bytes are written before wr says so, and read before rd says so (release, acquire).
  *  R3  wr, then the peer's wish: a reader that made its wish and then saw no byte is told of it.
  *      rd, then the peer's want_room: likewise. (cross_store, cross_load)
+ *  R5  A ring that was read to its end is begun anew at its start (as a new ring in the same
+ *      memory), once it has gone REWIND bytes: a stream whose reader keeps up stays in the cache,
+ *      and of a large ring only the pages that a slow reader has made necessary are touched.
  *  R4  Every offset is masked by the size of a ring that was checked to lie in the peer's pool.
  *
  * A reader looks at want_room only when it found the ring more than a quarter full: a writer
@@ -19,7 +22,7 @@
 #include "core/ap/parts.h"
 
 #define FIRST_MAX_SHIFT 16	/* a first ring is no larger, whatever is written first: 64 KiB */
-#define GROW_SHIFT	2	/* a full ring is exchanged for one four times its size */
+#define REWIND		65536u	/* half a second-level cache's share */
 #define LOOKS		8	/* at a peer's two rings while it changes them */
 
 /* ---- whose turn in memory ----------------------------------------------------------------------- */
@@ -168,38 +171,66 @@ bool stream_heard(struct turn *t, struct sk *sk, const struct lines *l)
 	return true;
 }
 
-/* A ring, or a larger one, for `n` more bytes. False: as it was. */
-static bool grow(struct turn *t, struct sk *sk, const struct lines *l, uint32_t n)
+/* The ring that begins at wr, from now on. */
+static void publish_ring(struct turn *t, struct sk *sk, const struct lines *l, struct ap_ring_at r)
 {
 	struct ap *a = ap_of(sk);
-	uint32_t shift = a->out.shift ? a->out.shift + GROW_SHIFT : AP_PAGE_SHIFT;
-	uint32_t cap = a->out.shift ? AP_MAX_SHIFT : FIRST_MAX_SHIFT;
-	struct ap_ring_at r;
 
-	if (a->out.shift && !may_grow(a))
-		return false;
-	while (shift < cap && (1u << shift) < n)
-		shift++;
-	if (!pool_get(pool_of(t, a), min_u32(shift, AP_MAX_SHIFT), &r)) {
-		ev(t, EV_AP_NO_RING, sk->self, n, 0);
-		return false;
-	}
-	if (r.shift <= a->out.shift) {
-		pool_back(t, pool_of(t, a), r.page, r.shift);
-		return false;
-	}
 	r.start = a->wr;
-	a->old = a->out;
 	a->out = r;
-	free_old(t, a);
 	l->out->tx.ring[a->n_rings & 1] = r;
 	a->n_rings++;
 	/* release32(): pairs with acquire32() in ring_for(): the descriptor is there */
 	release32(&l->out->tx.n_rings, a->n_rings);
-	ev(t, EV_AP_RING_NEW, sk->self, 1u << r.shift, r.start);
 	if (sk->tmr_at == NEVER_NS || !(sk->flags & SK_F_TIMER))
 		tmr_arm(t, sk, t->now + NS_PER_S);
+}
+
+/* How large the next ring may be. A reader that is a whole ring behind may be behind for good, so
+ * the second ring is the largest; less when many are, so that all have something. */
+static uint32_t next_shift(struct turn *t, const struct ap *a, uint32_t n)
+{
+	uint32_t taken = pool_of(t, a)->n_taken, shift = AP_PAGE_SHIFT;
+
+	if (a->out.shift)
+		return taken < AP_POOL_PAGES / 2 ? AP_MAX_SHIFT : taken < AP_POOL_PAGES / 4 * 3 ? 18 : 16;
+	while (shift < FIRST_MAX_SHIFT && (1u << shift) < n)
+		shift++;
+	return shift;
+}
+
+/* A ring, or a larger one, for `n` more bytes. False: as it was. */
+static bool grow(struct turn *t, struct sk *sk, const struct lines *l, uint32_t n)
+{
+	struct ap *a = ap_of(sk);
+	struct ap_ring_at r, had = a->out;
+
+	if (had.shift && !may_grow(a))
+		return false;
+	if (!pool_get(pool_of(t, a), next_shift(t, a, n), &r)) {
+		ev(t, EV_AP_NO_RING, sk->self, n, 0);
+		return false;
+	}
+	if (r.shift <= had.shift) {
+		pool_back(t, pool_of(t, a), r.page, r.shift);
+		return false;
+	}
+	a->old = had;
+	publish_ring(t, sk, l, r);
+	free_old(t, a);
+	ev(t, EV_AP_RING_NEW, sk->self, 1u << r.shift, a->out.start);
 	return true;
+}
+
+/* R5. */
+static void rewind_ring(struct turn *t, struct sk *sk, const struct lines *l)
+{
+	struct ap *a = ap_of(sk);
+
+	if (a->wr - a->out.start < REWIND || a->out.shift <= FIRST_MAX_SHIFT || a->old.shift ||
+	    !hear_rd(t, sk, l) || a->rd_seen != a->wr)
+		return;
+	publish_ring(t, sk, l, a->out);
 }
 
 /* R3: says that there are bytes; wakes who wished to know. */
@@ -294,6 +325,7 @@ int64_t ap_send(struct turn *t, struct sk *sk, const struct iovec *iov, uint32_t
 			conn_reset(t, sk);
 		return (int64_t)want;
 	}
+	rewind_ring(t, sk, &l);
 	done = put_bytes(t, sk, &l, &c, want);
 	if (unlikely(a->flags & AP_F_DEAD))
 		return done ? (int64_t)done : may_not_send(t, sk);

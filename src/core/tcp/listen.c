@@ -243,7 +243,7 @@ int tcp_listen(struct turn *t, const struct tcp_opts *o, const struct ipaddr *la
 	sk->sndbuf = o->sndbuf ? o->sndbuf : TCP_SNDBUF_DEF;
 	l = listen_of(sk);
 	l->opts = *o;
-	l->backlog = backlog;
+	l->backlog = sk->txq_bytes = backlog;	/* the latter is what `ss` shows */
 	rc = listen_insert(t, sk);
 	if (rc != 0) {
 		sk_put(t, sk);
@@ -258,7 +258,7 @@ void tcp_set_backlog(struct turn *t, struct sk *lsk, uint32_t backlog)
 {
 	(void)t;
 	must(lsk->kind == SK_LISTEN);
-	listen_of(lsk)->backlog = backlog;
+	listen_of(lsk)->backlog = lsk->txq_bytes = backlog;
 }
 
 struct sk *tcp_accept(struct turn *t, struct sk *lsk)
