@@ -75,8 +75,8 @@ def where_is(pid):
 
 
 def holds(pid):
-    """What a process has of onramp's: mappings of memfds by name, open descriptors, KiB resident in
-    those mappings (its part of what is shared)."""
+    """What a process has of onramp's: mappings of memfds by name, descriptors by what they are, KiB
+    resident in those mappings (its part of what is shared)."""
     n, kib, name = collections.Counter(), 0, None
     with open("/proc/%d/smaps" % pid) as f:
         for line in f:
@@ -88,4 +88,10 @@ def holds(pid):
                     n[name] += 1
             elif name and line.startswith("Pss:"):
                 kib += int(line.split()[1])
-    return dict(n), len(os.listdir("/proc/%d/fd" % pid)), kib
+    fds = collections.Counter()
+    for fd in os.listdir("/proc/%d/fd" % pid):
+        try:
+            fds[re.sub(r":\[?\d+\]?| \(deleted\)", "", os.readlink("/proc/%d/fd/%s" % (pid, fd)))] += 1
+        except OSError:
+            pass
+    return dict(n), dict(fds), kib
