@@ -12,7 +12,7 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
-#include "core/tcp/tcb.h"
+#include "sim/either.h"
 
 #define PATIENCE_NS (150 * NS_PER_S)	/* for the other end of a conversation that failed */
 
@@ -29,7 +29,7 @@ static bool explained(struct sim *w, const struct end *e)
 		n += w->stack[i].seg->counters[EV_TCP_TIMEOUT];
 		n += w->stack[i].seg->counters[EV_TCP_LISTEN_OVERFLOW];
 	}
-	return e->talk->may_fail || n;
+	return e->talk->may_fail || (n && !e->talk->ap);
 }
 
 void end_finish(struct sim *w, struct end *e, int err)
@@ -76,6 +76,14 @@ bool end_excuse(struct sim *w, struct end *e)
 	return true;
 }
 
+/* Its pair has been scribbled over. */
+static bool is_tainted(struct sim *w, const struct end *e)
+{
+	const struct sim_pair *p = pair_between(w, e->s, other(e)->s);
+
+	return p && p->tainted;
+}
+
 void end_opened(struct sim *w, struct turn *t, struct end *e, struct sk *sk, struct thread *th)
 {
 	uint32_t id = e->talk->id * 2 + e->server;
@@ -93,13 +101,16 @@ void end_opened(struct sim *w, struct turn *t, struct end *e, struct sk *sk, str
 	if (e->s->n_procs > 1 && e->proc == 0 && prng_chance(&w->rng, 300000) && e->s->proc[1].live)
 		sk_ref(t, sk, 1);		/* inherited over fork */
 	if (e->server && prng_chance(&w->rng, 500000))
-		tcp_set_opts(t, sk, &o);
+		either_set_opts(t, sk, &o);
 	e->can_read = e->can_write = !by_epoll(e);
+	if (e->talk->ap && is_tainted(w, e))
+		talk_taint(w, e->talk);
 	if (!by_epoll(e))
 		return;
 	e->interest = EPOLLIN | EPOLLOUT | EPOLLRDHUP | (e->et ? EPOLLET : e->oneshot ? EPOLLONESHOT : 0);
 	if (ep_add(t, th->ep, sk, (int32_t)id, e->interest, id))
 		sim_fail(w, "ep_add() of conversation %u", e->talk->id);
+	either_want(w, t, sk);
 	e->registered = true;
 }
 
@@ -112,9 +123,9 @@ void end_close(struct sim *w, struct turn *t, struct end *e)
 	if (!sk)
 		sim_fail(w, "S4: the socket of conversation %u vanished before close", e->talk->id);
 	if (e->linger0) {
-		tcp_get_opts(t, sk, &o);
+		either_get_opts(t, sk, &o);
 		o.linger_s = 0;
-		tcp_set_opts(t, sk, &o);
+		either_set_opts(t, sk, &o);
 	}
 	if (e->registered && ep_del(t, thread_of(e)->ep, sk, (int32_t)(e->talk->id * 2 + e->server)))
 		sim_fail(w, "ep_del() of conversation %u", e->talk->id);
@@ -125,9 +136,8 @@ void end_close(struct sim *w, struct turn *t, struct end *e)
 	}
 	if (!last)
 		sim_fail(w, "sk_unref() of the last process says it was not");
-	net_close(t, sk);
+	either_close(w, t, sk);
 	e->open = false;
-	(void)w;
 }
 
 static void end_over(struct sim *w, struct turn *t, struct end *e, int err)
@@ -172,6 +182,8 @@ static uint32_t cut_iov(struct sim *w, struct iovec *v, uint8_t *p, uint32_t n)
 
 static bool check_bytes(struct sim *w, const struct end *e, uint32_t n)
 {
+	if (e->talk->tainted)
+		return true;
 	if (e->rx_pos + n > e->rx_total)
 		sim_fail(w, "S4: conversation %u: %u bytes at %llu, the stream has %llu", e->talk->id, n,
 			 (unsigned long long)e->rx_pos, (unsigned long long)e->rx_total);
@@ -181,8 +193,28 @@ static bool check_bytes(struct sim *w, const struct end *e, uint32_t n)
 	return true;
 }
 
+/*
+ * The end of what comes through an aperture: all that the other program was told is sent has been
+ * read, since it lay there already; a program that died within send() may have said more.
+ */
+static void check_ap_end(struct sim *w, const struct end *e, const char *what)
+{
+	const struct end *o = other(e);
+
+	if (!e->talk->ap || e->talk->tainted)
+		return;
+	if (o->open && !o->shut && !o->killed && o->s->gone == false && o->s->retired == false)
+		sim_fail(w, "S4: conversation %u: %s for the %s, whose peer has not ended", e->talk->id, what,
+			 e->server ? "server" : "client");
+	if (o->killed ? e->rx_pos < o->tx_pos : e->rx_pos != o->tx_pos)
+		sim_fail(w, "S4: conversation %u: %s at %llu for the %s, of %llu that were sent", e->talk->id, what,
+			 (unsigned long long)e->rx_pos, e->server ? "server" : "client",
+			 (unsigned long long)o->tx_pos);
+}
+
 static void at_eof(struct sim *w, struct end *e)
 {
+	check_ap_end(w, e, "end of stream");
 	if (!e->eof)
 		record_text(w, "conversation %u: %s reads the end of the stream at %llu", e->talk->id,
 			    e->server ? "server" : "client", (unsigned long long)e->rx_pos);
@@ -204,16 +236,18 @@ static int read_once(struct sim *w, struct turn *t, struct end *e, struct sk *sk
 		flags = TCP_RECV_PEEK;
 	else if (prng_chance(&w->rng, 5000))
 		flags = TCP_RECV_TRUNC;
-	r = tcp_recv(t, sk, v, cut_iov(w, v, scratch, want), flags, 0);
+	r = either_recv(w, t, sk, v, cut_iov(w, v, scratch, want), flags);
 	if (r == -EAGAIN || (r == -ENOTCONN && sk->state == TCP_S_SYN_SENT)) {
 		e->can_read = false;
-		if (sk->ready & EPOLLIN)
+		if ((sk->ready & EPOLLIN) && !e->talk->tainted)
 			sim_fail(w, "S4: conversation %u: EPOLLIN, yet recv() says EAGAIN in %s", e->talk->id,
 				 tcp_state_name(sk->state));
 		return 1;
 	}
-	if (r < 0)
+	if (r < 0) {
+		check_ap_end(w, e, "error");
 		return (int)r;
+	}
 	if (r == 0) {
 		at_eof(w, e);
 		return 1;
@@ -226,7 +260,7 @@ static int read_once(struct sim *w, struct turn *t, struct end *e, struct sk *sk
 		return 0;
 	e->rx_pos += (uint64_t)r;
 	w->n_bytes += (uint64_t)r;
-	if (tcp_unread(t, sk) && !(sk->ready & EPOLLIN))
+	if (!is_ap(sk) && tcp_unread(t, sk) && !(sk->ready & EPOLLIN))
 		sim_fail(w, "S4: %u bytes unread, yet no EPOLLIN", tcp_unread(t, sk));
 	if (e->n_rests && prng_chance(&w->rng, e->pause_ppm)) {
 		e->n_rests--;
@@ -259,10 +293,10 @@ static int write_once(struct sim *w, struct turn *t, struct end *e, struct sk *s
 	if (w->k.oob_ppm && prng_chance(&w->rng, w->k.oob_ppm))
 		flags |= TCP_SEND_OOB;
 	stream_fill(e->talk->key[e->server], e->tx_pos, scratch, n);
-	r = tcp_send(t, sk, v, cut_iov(w, v, scratch, n), flags);
+	r = either_send(w, t, sk, v, cut_iov(w, v, scratch, n), flags);
 	if (r == -EAGAIN || (r == -ENOTCONN && sk->state == TCP_S_SYN_SENT)) {
 		e->can_write = false;
-		if ((sk->ready & EPOLLOUT) && !w->k.mishap_ppm)
+		if ((sk->ready & EPOLLOUT) && !w->k.mishap_ppm && !e->talk->tainted)
 			sim_fail(w, "S4: conversation %u: EPOLLOUT, yet send() says EAGAIN in %s", e->talk->id,
 				 tcp_state_name(sk->state));
 		return 1;
@@ -298,11 +332,11 @@ static void uncork(struct turn *t, struct end *e, struct sk *sk)
 {
 	struct tcp_opts o;
 
-	tcp_get_opts(t, sk, &o);
+	either_get_opts(t, sk, &o);
 	if (!o.cork)
 		return;
 	o.cork = 0;
-	tcp_set_opts(t, sk, &o);
+	either_set_opts(t, sk, &o);
 	e->talk->opts[e->server].cork = 0;
 }
 
@@ -313,10 +347,13 @@ static void fiddle(struct sim *w, struct turn *t, struct sk *sk)
 	struct tcp_opts o;
 
 	memset(&info, 0, sizeof(info));
-	tcp_get_info(t, sk, &info, sizeof(info));
+	either_get_info(t, sk, &info, sizeof(info));
 	sim_digest(w, info.tcpi_snd_cwnd);
-	sim_digest(w, tcp_get_mss(t, sk) + tcp_unsent(t, sk) + tcp_unacked(t, sk) + tcp_is_drained(t, sk));
-	tcp_get_opts(t, sk, &o);
+	if (is_ap(sk))
+		sim_digest(w, ap_unread(t, sk) + ap_at_mark(t, sk));
+	else
+		sim_digest(w, tcp_get_mss(t, sk) + tcp_unsent(t, sk) + tcp_unacked(t, sk) + tcp_is_drained(t, sk));
+	either_get_opts(t, sk, &o);
 	switch (prng_below(&w->rng, 6)) {
 	case 0: o.nodelay = !o.nodelay; break;
 	case 1: o.quickack = !o.quickack; break;
@@ -330,7 +367,7 @@ static void fiddle(struct sim *w, struct turn *t, struct sk *sk)
 		o.sndbuf = (uint32_t)sim_skewed(w, 4608, 400000);
 		o.sndbuf_locked = 1;
 	}
-	tcp_set_opts(t, sk, &o);
+	either_set_opts(t, sk, &o);
 }
 
 static int end_shut(struct sim *w, struct turn *t, struct end *e, struct sk *sk)
@@ -339,7 +376,7 @@ static int end_shut(struct sim *w, struct turn *t, struct end *e, struct sk *sk)
 
 	if (e->shut || !e->shutter || e->tx_pos != e->tx_total || sk->state == TCP_S_SYN_SENT)
 		return 0;
-	err = tcp_shutdown(t, sk, SHUT_WR);
+	err = either_shutdown(w, t, sk, SHUT_WR);
 	record_text(w, "conversation %u: %s shuts down writing: %d", e->talk->id, e->server ? "server" : "client", err);
 	e->shut = true;
 	return err;
@@ -388,6 +425,7 @@ static void watch(struct sim *w, struct turn *t, struct end *e, struct sk *sk, b
 		if (ep_mod(t, thread_of(e)->ep, sk, (int32_t)(e->talk->id * 2 + e->server), want,
 			   e->talk->id * 2 + e->server))
 			sim_fail(w, "ep_mod() of conversation %u", e->talk->id);
+		either_want(w, t, sk);
 	}
 }
 
@@ -402,7 +440,7 @@ void end_run(struct sim *w, struct turn *t, struct end *e, bool *ret_again)
 		return end_over(w, t, e, 0);
 	if (e->tx_pos + e->rx_pos >= e->abort_at && sk->state != TCP_S_SYN_SENT) {
 		record_text(w, "conversation %u: %s aborts", e->talk->id, e->server ? "server" : "client");
-		tcp_abort(t, sk, ECONNABORTED);
+		either_abort(w, t, sk, ECONNABORTED);
 		return end_over(w, t, e, 0);
 	}
 	if (w->k.fiddle_ppm && prng_chance(&w->rng, w->k.fiddle_ppm / 4))

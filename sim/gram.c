@@ -20,7 +20,7 @@ static void gram_one(struct sim *w, struct gram *g)
 
 	do
 		b = &w->stack[prng_below(&w->rng, w->n_stacks)];
-	while (b->host == a->host);
+	while (b->host == a->host && !w->k.aperture);
 	g->id = (uint32_t)(g - w->gram);
 	g->s[0] = a;
 	g->s[1] = b;
@@ -31,7 +31,7 @@ static void gram_one(struct sim *w, struct gram *g)
 	g->lport = (uint16_t)(SIM_PORT * (a->place + 1) + 100 + 2 * g->id);
 	g->rport = (uint16_t)(SIM_PORT * (b->place + 1) + 101 + 2 * g->id);
 	g->echo = prng_below(&w->rng, 2);
-	g->connected = prng_below(&w->rng, 2);
+	g->connected = prng_below(&w->rng, 2) && !w->k.aperture;
 	g->n_total = 1 + (uint32_t)sim_skewed(w, 0, w->k.gram_n);
 	g->bytes_max = (uint32_t)sim_skewed(w, 12, min_u32(w->k.gram_bytes_max, w->k.mtu - 48));
 	g->next_at = 10000 + sim_between(w, 0, w->k.spread_ns);
@@ -66,7 +66,21 @@ static uint32_t make(const struct gram *g, uint32_t i, bool back)
 	return n;
 }
 
-static int64_t send_one(struct turn *t, struct gram *g, struct sk *sk, uint32_t side, uint32_t i)
+/* As sock/ does it to an address of its own host; a pair may have to be made, and this one is lost. */
+static int64_t send_ap(struct sim *w, struct turn *t, struct gram *g, uint32_t side, const struct udp_addr *to,
+		       const struct iovec *v, uint32_t n)
+{
+	struct udp_addr from = { side ? g->raddr : g->laddr, side ? g->rport : g->lport };
+	uint32_t slot;
+
+	if (ap_pair_find(t, g->s[!side]->seg->stack_id, &slot)) {
+		pair_want(w, g->s[side], g->s[!side]);
+		return -EAGAIN;
+	}
+	return ap_dgram(t, slot, &from, to, v, n);
+}
+
+static int64_t send_one(struct sim *w, struct turn *t, struct gram *g, struct sk *sk, uint32_t side, uint32_t i)
 {
 	struct udp_addr to = { side ? g->laddr : g->raddr, side ? g->lport : g->rport };
 	struct iovec v[2];
@@ -74,6 +88,8 @@ static int64_t send_one(struct turn *t, struct gram *g, struct sk *sk, uint32_t 
 
 	v[0] = (struct iovec){ scratch, n / 3 };
 	v[1] = (struct iovec){ scratch + n / 3, n - n / 3 };
+	if (w->k.aperture)
+		return send_ap(w, t, g, side, &to, v, 2);
 	return udp_send(t, sk, v, 2, g->connected && !side ? NULL : &to);
 }
 
@@ -113,7 +129,7 @@ static void receive(struct sim *w, struct turn *t, struct gram *g, struct sk *sk
 		else
 			g->n_back++;
 		i = get_be32(scratch + 4);
-		if (side && g->echo && send_one(t, g, sk, 1, i) == -EMSGSIZE)
+		if (side && g->echo && send_one(w, t, g, sk, 1, i) == -EMSGSIZE)
 			sim_fail(w, "S4: udp_send() says EMSGSIZE");
 	}
 }
@@ -161,7 +177,7 @@ static void run_side(struct sim *w, struct turn *t, struct gram *g, uint32_t sid
 	if (side || g->next_at > w->now || !g->bound[1] || g->n_sent == g->n_total)
 		return;
 	for (uint32_t n = 1 + prng_below(&w->rng, 8); n && g->n_sent < g->n_total; n--) {
-		if (send_one(t, g, sk, 0, g->n_sent) < 0)
+		if (send_one(w, t, g, sk, 0, g->n_sent) < 0)
 			break;
 		g->n_sent++;
 	}

@@ -96,6 +96,8 @@ static void scribble_at(struct sim *w, void *base, size_t bytes)
 	memcpy(p, &v, 4);
 }
 
+void hostile_scribble(struct sim *w, void *base, size_t bytes) { scribble_at(w, base, bytes); }
+
 /* Only where a tenant could: the segment and the rings. Mostly where something lives. */
 static void scribble(struct sim *w, struct sim_stack *s)
 {

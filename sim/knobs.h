@@ -31,6 +31,10 @@ struct knobs {
 	uint32_t mtu;
 	uint32_t v6_ppm;
 	uint32_t n_blocks;	/* port blocks of each stack */
+	bool aperture;		/* one host, whose stacks talk through apertures */
+	bool no_vis;		/* stacks have no interface */
+	uint32_t loopback_ppm;	/* conversations over loopback addresses */
+	uint32_t ap_pages;	/* ring memory of each side of a pair; 0: all of it */
 	uint32_t check_ppm;	/* stack_check() after a turn */
 
 	/* wire */
@@ -56,6 +60,7 @@ struct knobs {
 	uint32_t defer_ppm;	/* kick deferred */
 	uint32_t mishap_ppm;	/* pool empty, on purpose */
 	uint32_t slay_ppm;	/* process dies inside a turn, at a mishap site */
+	uint32_t step_ppm, step_max;	/* ... or within a call, after so many instructions */
 	uint64_t stop_every_ns, stop_ns;	/* processes stopped or busy; 0: never */
 	uint64_t watchdog_ns;	/* the surrogate's */
 	uint64_t kill_at;	/* a process dies; 0: none does */
@@ -87,6 +92,7 @@ struct knobs {
 	bool may_fail;		/* failures of conversations are in order */
 	bool may_leak;		/* the final count is not taken */
 	bool hostile;
+	uint64_t scribble_every_ns;	/* stack 0 over its pairs; 0: never */
 	uint64_t limit_ns;	/* of virtual time */
 
 	uint32_t n_grams, gram_n, gram_bytes_max;

@@ -9,7 +9,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 
-#include "core/tcp/tcb.h"
+#include "sim/either.h"
 
 void sim_fail(struct sim *w, const char *fmt, ...)
 {
@@ -55,7 +55,7 @@ static void post_plans(struct sim *w)
 	for (uint32_t i = 0; i < w->n_stacks; i++) {
 		if (k->stop_every_ns)
 			sim_post(w, sim_between(w, 0, k->stop_every_ns), (struct sim_event){ .kind = SE_STOP, .a = i });
-		if (k->hostile)
+		if (k->hostile || (k->scribble_every_ns && i == 0))
 			sim_post(w, sim_between(w, NS_PER_MS / 10, 5 * NS_PER_MS), (struct sim_event){
 				 .kind = SE_HOSTILE, .a = i });
 	}
@@ -107,6 +107,7 @@ static void world_unmake(struct sim *w)
 {
 	for (uint32_t i = 0; i < w->n_heap; i++)
 		free(w->heap[i].frame);
+	pair_unmake(w);
 	for (uint32_t i = 0; i < w->n_stacks; i++)
 		stack_unmake(&w->stack[i]);
 	for (uint32_t i = 0; i < w->n_hosts; i++)
@@ -156,8 +157,13 @@ static void happen(struct sim *w, struct sim_event *e)
 		w->host[e->a].cut = true;
 		return;
 	case SE_HOSTILE:
-		hostile_round(w, s);
-		return again(w, e, 5 * NS_PER_MS);
+		if (w->k.aperture)
+			pair_hostile(w);
+		else
+			hostile_round(w, s);
+		return again(w, e, w->k.aperture ? w->k.scribble_every_ns : 5 * NS_PER_MS);
+	case SE_PAIR: return pair_make(w, s, &w->stack[e->b]);
+	case SE_END: return pair_end(w, s);
 	}
 }
 
@@ -185,10 +191,21 @@ static void hung(struct sim *w, const struct end *e, const char *why)
 		const struct stack_map *m = &x->s->app;
 		const struct sk *sk = (const void *)(m->socks + (size_t)(x->sk.v & m->sk_mask) * SK_BYTES);
 		const struct tcb *b = tcb_of_const(sk);
+		const struct ap *a = ap_of_const(sk);
 
 		if (!x->open) {
 			n += snprintf(text + n, sizeof(text) - (size_t)n, "; %s %s", i ? "server" : "client",
 				      x->finished ? "done" : "not open");
+			continue;
+		}
+		if (is_ap(sk)) {
+			n += snprintf(text + n, sizeof(text) - (size_t)n,
+				      "; %s stack %u %08x %s sent %llu/%llu got %llu/%llu wr %u seen %u rd %u "
+				      "ring 2^%u ready %x flags %x/%x", i ? "server" : "client", x->s->id, x->sk.v,
+				      tcp_state_name(sk->state), (unsigned long long)x->tx_pos,
+				      (unsigned long long)x->tx_total, (unsigned long long)x->rx_pos,
+				      (unsigned long long)x->rx_total, a->wr, a->rd_seen, a->rd, a->out.shift,
+				      sk->ready, sk->flags, a->flags);
 			continue;
 		}
 		n += snprintf(text + n, sizeof(text) - (size_t)n,
@@ -205,7 +222,7 @@ static void hung(struct sim *w, const struct end *e, const char *why)
 /* What a stack still has to do before it can be counted, or NULL. */
 static const char *unrest(const struct sim_stack *s)
 {
-	if (s->retired)
+	if (s->retired || s->gone)
 		return NULL;
 	if (s->seg->deadline != NEVER_NS)
 		return "a deadline";
@@ -215,12 +232,14 @@ static const char *unrest(const struct sim_stack *s)
 		return "the device is busy";
 	if (s->in_turn)
 		return "the turn is held";
+	if (pair_waits(s, &s->app))
+		return "apertures wait";
 	for (uint32_t p = 0; p < s->n_procs; p++) {
 		if (!s->proc[p].live && !s->proc[p].reaped)
 			return "a process is not buried";
 	}
 	for (uint32_t j = 0; j < s->n_threads; j++) {
-		if (s->th[j].state != TH_GONE && (s->th[j].ep.v || s->th[j].waiter >= 0))
+		if (s->th[j].state != TH_GONE && !s->th[j].closed)
 			return "a thread has not closed";
 	}
 	return NULL;
@@ -294,6 +313,7 @@ static void live(struct sim *w)
 		w->now = ev.at;
 		w->n_events++;
 		happen(w, &ev);
+		pair_check_sleepers(w);
 		if (w->now > w->k.limit_ns && !at_a_loss(w, "out of time"))
 			sim_fail(w, "S5: out of time");
 		if (!w->closing && (w->n_events & 15) == 0 && !unfinished(w) && gram_done(w))
@@ -326,21 +346,23 @@ static void count_back(struct sim *w, struct sim_stack *s)
 	if (g->n_free_sk != w->k.n_socks - 1 || g->n_conns || g->n_orphans || g->n_tw)
 		sim_fail(w, "S6: stack %u: %u of %u sockets free, %u connections, %u orphans, %u in TIME_WAIT", s->id,
 			 g->n_free_sk, w->k.n_socks - 1, g->n_conns, g->n_orphans, g->n_tw);
+	pair_check_counts(w, s);
 	if (used || awake || eps || g->work_head || g->txwait_head)
 		sim_fail(w, "S6: stack %u: ports of %u blocks in use, %u waiters, %u epolls, lists %u %u",
 			 s->id, used, awake,
 			 eps, g->work_head, g->txwait_head);
 }
 
-/* S7: with nothing lost, late, out of order or dropped by a receiver short of frames, what is
- * sent again is a mistake. */
+/* S7: with nothing lost, late, out of order, dropped by a receiver short of frames or by a sender
+ * whose ring was full (a reset is not sent later), what is sent again is a mistake. */
 static void count_repeats(struct sim *w)
 {
 	const struct knobs *k = &w->k;
 	uint64_t drops = 0;
 
 	for (uint32_t i = 0; i < w->n_stacks; i++)
-		drops += w->stack[i].seg->counters[EV_TCP_OOO_DROP] + w->stack[i].seg->counters[EV_PKT_EMPTY];
+		drops += w->stack[i].seg->counters[EV_TCP_OOO_DROP] + w->stack[i].seg->counters[EV_PKT_EMPTY] +
+			 w->stack[i].seg->counters[EV_TX_RING_FULL];
 	if (w->n_lost || drops || w->wire_faults || k->bits_per_s || k->stop_every_ns || k->hold_ppm || k->mishap_ppm ||
 	    k->neigh_ns || k->kill_at || k->cut_at || k->slay_ppm || k->path_mtu || k->churn_every_ns || k->hostile)
 		return;

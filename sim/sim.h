@@ -5,6 +5,7 @@
  *   programs (talk.c, gram.c) -- threads (thread.c) -+- turns (stack.c) -- core
  *   surrogate (surrogate.c) -------------------------+
  *   core -- rings in plain memory -- device.c -- wire.c -- the other host's device.c
+ *   core -- pairs in plain memory (pair.c) -- the core of another stack of the host
  *
  * Everything that happens is an event of one queue (queue.c), ordered by time and then by
  * the order of posting; all chance comes from one generator. So a seed is a whole history,
@@ -19,7 +20,8 @@
  *   S5  the clock: a conversation that is not over when time runs out has hung;
  *   S7  a perfect wire and awake programs: nobody sends anything twice;
  *   S6  the end: all sockets closed and timers run out, every frame, slot, port and waiter is
- *       back where it came from.
+ *       back where it came from;
+ *   A1-A3  apertures (pair.c).
  */
 #ifndef SIM_SIM_H
 #define SIM_SIM_H
@@ -28,6 +30,7 @@
 #include <stdio.h>
 
 #include "base/prng.h"
+#include "core/ap/ap.h"
 #include "core/net/net.h"
 #include "core/tcp/tcp.h"
 #include "core/udp/udp.h"
@@ -43,6 +46,8 @@
 #define SIM_BLOCKS	4	/* port blocks of a stack */
 #define SIM_PORT	1000	/* first well-known port of a stack: SIM_PORT * (1 + its place) */
 #define SIM_SURROGATE_TID 900
+#define SIM_SLOTS	4	/* pairs of a stack at once */
+#define SIM_PAIRS	16	/* of a world, those that are over included */
 
 /* ---- events -------------------------------------------------------------------------------- */
 
@@ -58,7 +63,9 @@ enum sim_event_kind {
 	SE_NEIGH,	/* the agent of host a learns neighbour b */
 	SE_CHURN,	/* something changes in the mirror of host a */
 	SE_CUT,		/* host a falls silent for good */
-	SE_HOSTILE,	/* the tenant of stack a writes nonsense into its segment */
+	SE_HOSTILE,	/* the tenant of stack a writes nonsense into its segment, or into its pairs */
+	SE_PAIR,	/* the agent makes a pair of stacks a and b */
+	SE_END,		/* the agent sees that stack a has ended */
 };
 
 struct sim_frame {
@@ -114,6 +121,7 @@ struct thread {
 	uint64_t run_at;	/* of the SE_THREAD that counts */
 	ep_h ep;
 	bool again;		/* more to do: no sleep after this turn */
+	bool closed;		/* has put away what it had, at the end */
 	uint32_t n_idle;	/* rounds spun for nothing */
 	struct turn turn;	/* while TH_HOLDING */
 };
@@ -146,7 +154,9 @@ struct talk {
 	uint16_t lport, rport;
 	struct ipaddr laddr, raddr;
 	bool v6, may_fail, accepted;
-	uint32_t iss;		/* the client's, to know the connection again at accept */
+	bool ap;		/* both ends on one host */
+	bool tainted;		/* somebody scribbled over its pair: nothing is promised */
+	uint32_t mark;		/* to know the connection again at accept */
 	uint32_t n_rounds;	/* request/response; 0: a stream */
 	uint32_t req_max, resp_max;
 	struct tcp_opts opts[2];
@@ -181,6 +191,20 @@ struct sim_stack {
 	uint32_t trace_seen;
 	uint64_t n_turns, n_surrogate_turns;
 	bool in_turn, retired;
+	/* apertures: its front, and what the agent keeps of its pairs */
+	struct ap_front *front;
+	uint32_t dir[SIM_SLOTS];	/* pair ids as the directory names them */
+	uint32_t dir_changes, dir_seen[2];	/* by programs, by the surrogate */
+	bool slot_taken[SIM_SLOTS];
+	bool piped;		/* a byte lies in its pipe */
+	bool ending, gone;
+};
+
+struct sim_pair {
+	struct ap_pair *mem;
+	uint32_t id;
+	struct sim_stack *s[2];
+	bool over, tainted;
 };
 
 struct sim_host {
@@ -188,7 +212,7 @@ struct sim_host {
 	uint8_t mac[6];
 	struct ipaddr a4, a6;
 	struct mirror *mirror;
-	struct sim_stack *stack[2];
+	struct sim_stack *stack[3];
 	uint32_t n_stacks;
 	bool cut;
 	uint32_t asked;		/* bit per host: resolution under way */
@@ -214,6 +238,8 @@ struct sim {
 	uint32_t n_talks, n_listening;
 	struct gram gram[SIM_GRAMS];
 	uint32_t n_grams;
+	struct sim_pair pair[SIM_PAIRS];
+	uint32_t n_pairs;
 	struct judge *judge;
 	bool closing;		/* conversations are over, programs close what is left */
 	uint64_t n_bytes, n_frames, n_lost, n_events, n_turns, n_failed_talks, n_mishaps;
@@ -310,6 +336,7 @@ void talk_run(struct sim *w, struct turn *t, struct sim_stack *s, struct thread 
 uint64_t talk_next_at(struct sim *w, struct sim_stack *s, struct thread *th);
 void talk_sleep(struct sim *w, struct turn *t, struct sim_stack *s, struct thread *th, bool asleep);
 void talk_listen(struct sim *w, struct turn *t, struct sim_stack *s, struct thread *th);
+void talk_taint(struct sim *w, struct talk *c);
 void talk_proc_died(struct sim *w, struct sim_stack *s, uint32_t proc);
 struct talk *talk_of_frame(struct sim *w, const struct ipaddr *laddr, uint16_t lport,
 			   const struct ipaddr *raddr, uint16_t rport, bool *ret_from_client);
@@ -330,6 +357,29 @@ bool gram_done(struct sim *w);
 
 /* hostile.c */
 void hostile_round(struct sim *w, struct sim_stack *s);
+void hostile_scribble(struct sim *w, void *base, size_t bytes);
+
+/* step.c: between these two calls the process may die */
+void step_in(struct sim *w);
+void step_out(void);
+
+/* pair.c */
+void pair_stack_make(struct sim *w, struct sim_stack *s);
+void pair_unmake(struct sim *w);
+struct sim_pair *pair_between(struct sim *w, const struct sim_stack *a, const struct sim_stack *b);
+void pair_want(struct sim *w, struct sim_stack *s, struct sim_stack *peer);
+void pair_make(struct sim *w, struct sim_stack *s, struct sim_stack *peer);
+void pair_end(struct sim *w, struct sim_stack *s);
+void pair_list_port(struct sim *w, struct sim_stack *s, const struct ipaddr *laddr, uint16_t lport);
+void pair_settle(struct sim *w, struct sim_stack *s, struct turn *t);
+bool pair_waits(const struct sim_stack *s, const struct stack_map *map);
+void pair_pay(struct sim *w, struct sim_stack *s, const struct turn *t);
+bool pair_lie_down(struct sim_stack *s);
+void pair_get_up(struct sim_stack *s);
+void pair_check_sleepers(struct sim *w);
+void pair_check_ends(struct sim *w, struct sim_stack *s, struct turn *t);
+void pair_check_counts(struct sim *w, const struct sim_stack *s);
+void pair_hostile(struct sim *w);
 
 /* record.c */
 struct recorder *record_open(const char *prefix);

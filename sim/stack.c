@@ -147,7 +147,7 @@ void stack_make(struct sim *w, struct sim_stack *s)
 {
 	struct geometry g = { .n_socks = w->k.n_socks, .n_pkts = w->k.n_pkts, .n_flow_buckets = 64,
 			      .n_listen_buckets = 8, .n_epolls = 8, .n_epitems = 2 * w->k.n_socks,
-			      .n_trace = 256, .n_pairs = 2 };
+			      .n_trace = 256, .n_pairs = w->k.aperture ? SIM_SLOTS : 2 };
 	int err;
 
 	if (!s->host->mirror)
@@ -157,7 +157,7 @@ void stack_make(struct sim *w, struct sim_stack *s)
 	must(s->seg);
 	memset(s->seg, 0, g.bytes);
 	shm_format(s->seg, &g, ONRAMP_LAYOUT_HASH);
-	s->seg->stack_id = s->id;
+	s->seg->stack_id = s->id + 1;
 	for (uint32_t i = 0; i < 4; i++)
 		s->seg->secret[i] = prng_u64(&w->rng);
 	err = shm_attach(s->seg, g.bytes, ONRAMP_LAYOUT_HASH, &s->app);
@@ -165,6 +165,9 @@ void stack_make(struct sim *w, struct sim_stack *s)
 		sim_fail(w, "shm_attach(): %d", err);
 	s->app.mirror = s->host->mirror;
 	device_init(w, s);
+	if (w->k.no_vis)
+		s->app.n_vis = 0;
+	pair_stack_make(w, s);
 	stack_init(&s->app);
 	s->strong = s->app;
 	s->strong.strong = 1;
@@ -221,23 +224,29 @@ bool sim_turn_try(struct sim *w, struct sim_stack *s, struct turn *t, struct thr
 	t->mishap_arg = w;
 	s->n_turns++;
 	w->n_turns++;
+	pair_settle(w, s, t);
 	return true;
 }
 
 /* Frames for receiving run low, so that nothing may come that would bring net_rx() about. */
 static bool is_starved(const struct sim *w, const struct turn *t)
 {
-	return t->map->seg->n_posted[0] < min_u32(RX_POSTED, w->k.n_pkts / 2) / 4;
+	return t->map->n_vis && t->map->seg->n_posted[0] < min_u32(RX_POSTED, w->k.n_pkts / 2) / 4;
 }
 
 /* As the executors of exec/ do it: no receiving where there is nothing to receive. */
 void sim_turn_round(struct sim *w, struct turn *t)
 {
-	if (vif_rx_pending(t->map) || is_starved(w, t) || prng_below(&w->rng, 8) == 0)
-		sim_digest(w, net_rx(t));
+	uint32_t n = 0;
+
+	step_in(w);
+	if (vif_rx_pending(t->map) || ap_pending(t->map) || is_starved(w, t) || prng_below(&w->rng, 8) == 0)
+		n = net_rx(t);
 	if (t->map->seg->deadline <= t->now)
 		net_tick(t);
 	net_tx(t);
+	step_out();
+	sim_digest(w, n);
 }
 
 void sim_check(struct sim *w, struct sim_stack *s, struct turn *t)
@@ -272,6 +281,7 @@ static void pay(struct sim *w, struct sim_stack *s, struct turn *t, bool contend
 				thread_wake(w, s, &s->th[j], sim_between(w, 500, 20 * NS_PER_US));
 		}
 	}
+	pair_pay(w, s, t);
 	if (contended)
 		thread_door_open(w, s);
 	pass_asks(w, s);
@@ -284,7 +294,7 @@ void sim_turn_end(struct sim *w, struct sim_stack *s, struct turn *t)
 
 	if (w->k.check_ppm && prng_chance(&w->rng, w->k.check_ppm))
 		sim_check(w, s, t);
-	s->rx_since = vif_rx_pending(&s->app) ? w->now : NEVER_NS;
+	s->rx_since = vif_rx_pending(&s->app) || pair_waits(s, &s->app) ? w->now : NEVER_NS;
 	record_turn(w, s, t);
 	for (;;) {
 		if (!defer) {

@@ -45,12 +45,22 @@ static void look_at(struct sim *w, struct sim_stack *s, uint64_t at)
 	sim_post(w, at, (struct sim_event){ .kind = SE_SURROGATE, .a = s->id });
 }
 
+/* The surrogate leaves with the last connection of dead programs. */
+static void end_if_over(struct sim *w, struct sim_stack *s)
+{
+	if (!w->k.aperture || s->ending || anybody_live(s) || must_reap(s) || s->seg->n_conns)
+		return;
+	s->ending = true;
+	sim_post(w, w->now + sim_skewed(w, 1000, 10 * NS_PER_MS), (struct sim_event){ .kind = SE_END, .a = s->id });
+}
+
 void surrogate_arm(struct sim *w, struct sim_stack *s)
 {
 	uint64_t at;
 
-	if (s->retired)
+	if (s->retired || s->gone)
 		return;
+	end_if_over(w, s);
 	at = due_at(w, s);
 	if (at != NEVER_NS)
 		look_at(w, s, max_u64(at, w->now) + sim_between(w, 1000, 50000));
@@ -108,15 +118,18 @@ static bool adopt(struct sim *w, struct sim_stack *s, struct turn *t)
 	    !turn_adopt(t, &s->strong, EXEC_SURROGATE, SIM_SURROGATE_TID + s->id, w->now, holder))
 		return false;
 	s->in_turn = true;
+	s->seg->n_turns = (s->seg->n_turns + 63) & ~63u;	/* as bury_holder() does */
 	if (net_check(t)) {
 		record_text(w, "stack %u: condemned after a death in a turn: %s", s->id,
 			    why_name((enum why)(s->seg->condemned - 1)));
-		if (!w->k.slay_ppm)
+		if (!w->k.slay_ppm && !w->k.step_ppm)
 			sim_fail(w, "stack %u: condemned though its process died between calls", s->id);
+		ap_bury(t);
 		for (uint32_t i = 0; i < s->n_procs; i++)	/* all they have left is errors */
 			process_die(w, s, i);
 		s->retired = true;
-		s->host->cut = true;
+		s->host->cut = !w->k.aperture;
+		sim_post(w, w->now + 1000, (struct sim_event){ .kind = SE_END, .a = s->id });
 	}
 	return true;
 }
@@ -128,7 +141,7 @@ void surrogate_run(struct sim *w, struct sim_stack *s)
 	struct turn t;
 
 	s->surrogate_at = NEVER_NS;
-	if (s->retired)
+	if (s->retired || s->gone)
 		return;
 	if (due_at(w, s) > w->now)
 		return surrogate_arm(w, s);

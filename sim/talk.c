@@ -6,10 +6,11 @@
 #include "sim/sim.h"
 
 #include <errno.h>
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 
-#include "core/tcp/tcb.h"
+#include "sim/either.h"
 
 /* ---- making ---------------------------------------------------------------------------------- */
 
@@ -144,6 +145,11 @@ static void set_ending(struct sim *w, struct talk *c)
 		c->may_fail = true;
 }
 
+static struct ipaddr loopback(struct sim *w, bool v6)
+{
+	return v6 ? (struct ipaddr){ { [15] = 1 } } : ip_from4(0x7f000001 + prng_below(&w->rng, 2));
+}
+
 static void talk_one(struct sim *w, struct talk *c)
 {
 	struct sim_stack *a, *b;
@@ -151,7 +157,7 @@ static void talk_one(struct sim *w, struct talk *c)
 	a = &w->stack[prng_below(&w->rng, w->n_stacks)];
 	do
 		b = &w->stack[prng_below(&w->rng, w->n_stacks)];
-	while (b->host == a->host);
+	while (b->host == a->host && !w->k.aperture);
 	c->id = (uint32_t)(c - w->talks);
 	c->key[0] = prng_u64(&w->rng);
 	c->key[1] = prng_u64(&w->rng);
@@ -159,6 +165,9 @@ static void talk_one(struct sim *w, struct talk *c)
 	c->may_fail = w->k.may_fail;
 	c->laddr = c->v6 ? a->host->a6 : a->host->a4;
 	c->raddr = c->v6 ? b->host->a6 : b->host->a4;
+	c->ap = a->host == b->host;
+	if (w->k.loopback_ppm && prng_chance(&w->rng, w->k.loopback_ppm))
+		c->laddr = c->raddr = loopback(w, c->v6);
 	c->rport = (uint16_t)(SIM_PORT * (b->place + 1) + c->v6);
 	set_end(w, c, 0);
 	set_end(w, c, 1);
@@ -213,6 +222,8 @@ void talk_listen(struct sim *w, struct turn *t, struct sim_stack *s, struct thre
 {
 	struct tcp_opts o;
 	struct ipaddr any[2] = { ip_from4(0), { { 0 } } };
+	const struct ipaddr *at;
+	uint16_t port;
 	struct sk *sk;
 	int err;
 
@@ -220,8 +231,9 @@ void talk_listen(struct sim *w, struct turn *t, struct sim_stack *s, struct thre
 		set_opts(w, &o);
 		o.v6only = 1;
 		o.family6 = (uint8_t)i;
-		err = tcp_listen(t, &o, prng_chance(&w->rng, 500000) ? &any[i] : i ? &s->host->a6 : &s->host->a4,
-				 (uint16_t)(SIM_PORT * (s->place + 1) + i), w->k.backlog, &sk);
+		at = w->k.loopback_ppm || prng_chance(&w->rng, 500000) ? &any[i] : i ? &s->host->a6 : &s->host->a4;
+		port = (uint16_t)(SIM_PORT * (s->place + 1) + i);
+		err = tcp_listen(t, &o, at, port, w->k.backlog, &sk);
 		if (err == -ENOBUFS && w->k.mishap_ppm) {
 			i--;
 			continue;
@@ -229,8 +241,11 @@ void talk_listen(struct sim *w, struct turn *t, struct sim_stack *s, struct thre
 		if (err)
 			sim_fail(w, "tcp_listen(): %d", err);
 		for (uint32_t p = 0; p < s->n_procs; p++)
-			sk_ref(t, sk, p);
+			if (s->proc[p].live)
+				sk_ref(t, sk, p);
 		s->listener[i] = sk_handle(sk);
+		if (w->k.aperture)
+			pair_list_port(w, s, at, port);
 	}
 	s->listening = true;
 	w->n_listening++;
@@ -254,13 +269,21 @@ static struct end *end_of_accepted(struct sim *w, struct sim_stack *s, const str
 		struct talk *c = &w->talks[i];
 
 		if (c->e[1].s != s || !c->e[0].started || c->lport != sk->rport || c->rport != sk->lport ||
-		    !ip_eq(&c->laddr, &sk->raddr) || c->iss != tcb_of_const(sk)->irs)
+		    !ip_eq(&c->laddr, &sk->raddr) || c->mark != either_mark(sk, true))
+			continue;
+		if (c->accepted && c->tainted)
 			continue;
 		if (c->accepted)
 			sim_fail(w, "S4: conversation %u is accepted twice", c->id);
 		return &c->e[1];
 	}
 	return NULL;
+}
+
+/* Its program died within connect(), or there was none. */
+static bool is_stray(const struct sim *w, const struct sk *sk)
+{
+	return w->k.slay_ppm || w->k.step_ppm || (is_ap(sk) && w->k.scribble_every_ns);
 }
 
 static void accept_all(struct sim *w, struct turn *t, struct sim_stack *s, struct thread *th)
@@ -271,11 +294,11 @@ static void accept_all(struct sim *w, struct turn *t, struct sim_stack *s, struc
 
 		if (!l && s->proc[0].live)
 			sim_fail(w, "S4: a listener has vanished");
-		while (l && n && (sk = tcp_accept(t, l))) {
+		while (l && n && (sk = either_accept(w, t, l))) {
 			struct end *e = end_of_accepted(w, s, sk);
 
-			if (!e && w->k.slay_ppm) {	/* its program died within connect() */
-				net_close(t, sk);
+			if (!e && is_stray(w, sk)) {
+				either_close(w, t, sk);
 				continue;
 			}
 			if (!e)
@@ -290,6 +313,31 @@ static void accept_all(struct sim *w, struct turn *t, struct sim_stack *s, struc
 	}
 }
 
+/* As sock/ does it: who serves that address, the pair with it (the agent may have to make one), a
+ * channel. The local address is the remote one, as the kernel has it on its own host. */
+static int connect_ap(struct sim *w, struct turn *t, struct end *e, struct sk **ret)
+{
+	struct talk *c = e->talk;
+	uint32_t slot, id;
+	int err;
+
+	if (!ap_is_local(t->map, &c->raddr))
+		sim_fail(w, "S4: an address of this host is not local");
+	id = ap_lookup(t->map, IPPROTO_TCP, &c->raddr, c->rport);
+	if (id && id != c->e[1].s->seg->stack_id)
+		sim_fail(w, "S4: port %u is served by stack %u, says the directory", c->rport, id);
+	if (!id || c->e[1].s->gone)
+		return -ECONNREFUSED;
+	if (ap_pair_find(t, id, &slot) || t->map->ap[slot].pair_id != t->map->seg->ap[slot].pair_id) {
+		pair_want(w, e->s, c->e[1].s);
+		return -EAGAIN;
+	}
+	step_in(w);
+	err = ap_connect(t, slot, &c->opts[0], &c->laddr, 0, &c->raddr, c->rport, ret);
+	step_out();
+	return err;
+}
+
 static void connect_one(struct sim *w, struct turn *t, struct end *e, struct thread *th)
 {
 	struct talk *c = e->talk;
@@ -298,18 +346,26 @@ static void connect_one(struct sim *w, struct turn *t, struct end *e, struct thr
 	int err;
 
 	c->opts[0].family6 = c->v6;
-	err = tcp_connect(t, &c->opts[0], prng_below(&w->rng, 2) ? &any : &c->laddr, 0, &c->raddr, c->rport, &sk);
+	if (c->ap)
+		err = connect_ap(w, t, e, &sk);
+	else
+		err = tcp_connect(t, &c->opts[0], prng_below(&w->rng, 2) ? &any : &c->laddr, 0, &c->raddr, c->rport,
+				  &sk);
+	if (c->ap && err == -EAGAIN) {
+		e->start_at = w->now + sim_between(w, 10000, NS_PER_MS);
+		return;
+	}
 	if (err == -EADDRNOTAVAIL || err == -ENOBUFS || err == -ENOMEM || err == -EAGAIN) {
 		e->start_at = w->now + sim_between(w, NS_PER_MS, 500 * NS_PER_MS);	/* tried again */
 		return;
 	}
-	if (err == -EHOSTUNREACH && c->may_fail)
+	if ((err == -EHOSTUNREACH || err == -ECONNREFUSED) && c->may_fail)
 		return end_finish(w, e, err);
 	if (err)
 		sim_fail(w, "S4: tcp_connect(): %d", err);
 	e->started = true;
 	c->lport = sk->lport;
-	c->iss = tcb_of(sk)->iss;
+	c->mark = either_mark(sk, false);
 	record_text(w, "stack %u: conversation %u connects from port %u: %llu bytes there, %llu back, %u rounds",
 		    e->s->id, c->id, c->lport, (unsigned long long)c->e[0].tx_total,
 		    (unsigned long long)c->e[1].tx_total, c->n_rounds);
@@ -357,6 +413,7 @@ static void close_what_is_left(struct sim *w, struct turn *t, struct sim_stack *
 	if (th->waiter >= 0)
 		waiter_release(&s->app, th->waiter);
 	th->waiter = -1;
+	th->closed = true;
 	(void)w;
 }
 
@@ -399,7 +456,7 @@ uint64_t talk_next_at(struct sim *w, struct sim_stack *s, struct thread *th)
 	uint64_t at = NEVER_NS;
 
 	if (w->closing)		/* held a turn when it was time to close */
-		return th->waiter >= 0 || th->ep.v ? w->now + 1000 : at;
+		return th->closed ? at : w->now + 1000;
 	if (!s->listening)
 		return w->now + 10000;
 	for (uint32_t i = 0; i < 2 * w->n_talks; i++) {
@@ -412,9 +469,10 @@ uint64_t talk_next_at(struct sim *w, struct sim_stack *s, struct thread *th)
 		if (!e->open)
 			continue;
 		at = min_u64(at, e->give_up_at);
-		if (e->pause_until > w->now)
+		/* Of a rest that ended while the turn was held, nobody has heard. */
+		if (e->pause_until > th->turn.now)
 			at = min_u64(at, e->pause_until);
-		if (e->think_until > w->now)
+		if (e->think_until > th->turn.now)
 			at = min_u64(at, e->think_until);
 	}
 	return at;
@@ -439,10 +497,11 @@ void talk_sleep(struct sim *w, struct turn *t, struct sim_stack *s, struct threa
 		if (i < 2 * w->n_talks && (!e->open || !mine(e, s, th)))
 			continue;
 		sk = sk_find(t, i < 2 * w->n_talks ? e->sk : s->listener[i % 2]);
-		if (sk && asleep)
-			sk->wait_mask |= bit;
-		else if (sk)
-			sk->wait_mask &= ~bit;
+		if (!sk)
+			continue;
+		sk->wait_mask = asleep ? sk->wait_mask | bit : sk->wait_mask & ~bit;
+		if (asleep)
+			either_want(w, t, sk);
 	}
 }
 
@@ -462,5 +521,19 @@ void talk_proc_died(struct sim *w, struct sim_stack *s, uint32_t proc)
 		e->killed = true;
 		e->open = false;
 		end_finish(w, e, 0);
+	}
+}
+
+/* Nothing is promised any more: its programs give up soon. */
+void talk_taint(struct sim *w, struct talk *c)
+{
+	c->tainted = c->may_fail = true;
+	for (uint32_t i = 0; i < 2; i++) {
+		struct end *e = &c->e[i];
+
+		if (e->finished || !e->open)
+			continue;
+		e->give_up_at = min_u64(e->give_up_at, w->now + sim_skewed(w, 1000, NS_PER_S));
+		thread_wake(w, e->s, &e->s->th[e->thread], 1000);
 	}
 }

@@ -96,6 +96,7 @@ static void work(struct sim *w, struct sim_stack *s, struct thread *th)
 	talk_sleep(w, t, s, th, false);
 	gram_sleep(w, t, s, th, false);
 	sim_turn_round(w, t);
+	pair_check_ends(w, s, t);
 	talk_run(w, t, s, th);
 	gram_run(w, t, s, th);
 }
@@ -127,7 +128,7 @@ static void leave(struct sim *w, struct sim_stack *s, struct thread *th)
 	at = min_u64(s->seg->deadline, min_u64(talk_next_at(w, s, th), gram_next_at(w, s, th)));
 	if (th->waiter < 0 && !w->closing)	/* all slots taken: polls */
 		at = min_u64(at, w->now + NS_PER_MS);
-	if (vif_rx_pending(&s->app))
+	if (vif_rx_pending(&s->app) || pair_lie_down(s))
 		thread_wake(w, s, th, sim_between(w, 500, 5000));
 	else if (at != NEVER_NS)
 		queue_at(w, s, th, max_u64(at, w->now + 500) + prng_below(&w->rng, 20000));
@@ -144,11 +145,12 @@ void thread_run(struct sim *w, struct sim_stack *s, struct thread *th)
 	if (th->waiter >= 0)
 		waiter_wake(&s->app, th->waiter);
 	th->state = TH_QUEUED;
+	pair_get_up(s);
 	if (!sim_turn_try(w, s, &th->turn, th, prng_chance(&w->rng, 500000) ? DOOR_ERRAND_RX : 0))
 		return door_shut(w, s, th);
 	th->state = TH_HOLDING;
 	th->again = false;
-	if (w->k.slay_ppm && !w->closing) {
+	if ((w->k.slay_ppm || w->k.step_ppm) && !w->closing) {
 		if (setjmp(w->slain_jmp)) {
 			w->may_slay = false;
 			process_die(w, s, th->proc);

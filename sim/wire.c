@@ -160,7 +160,7 @@ static void forge(struct sim *w, struct sim_host *to, const struct sim_frame *f)
 	}
 	g->len = l4 + (uint32_t)(tcp[12] >> 4) * 4;
 	put_be16(g->data + (l4 == 34 ? 16 : 18), (uint16_t)(g->len - (l4 == 34 ? 14 : 54)));
-	put_be32(tcp + 4, c->iss + 3 + (uint32_t)c->e[0].tx_total + prng_below(&w->rng, 60000));
+	put_be32(tcp + 4, c->mark + 3 + (uint32_t)c->e[0].tx_total + prng_below(&w->rng, 60000));
 	switch (prng_below(&w->rng, 4)) {
 	case 0: tcp[13] = 0x04; break;
 	case 1: tcp[13] = 0x14; break;

@@ -191,6 +191,9 @@ static void set_udp(struct sim *w, struct knobs *k)
 
 static void set_dead(struct sim *w, struct knobs *k)
 {
+	/* With all frames in the queues of the silent, writers ask for some a thousand times a second,
+	 * for a quarter of an hour: right, and slow to watch. */
+	k->n_pkts = 4096;
 	k->n_talks = 2 + prng_below(&w->rng, 6);
 	k->bytes_max = 2000000;
 	k->bits_per_s = 50000000;
@@ -349,6 +352,72 @@ static void set_shared(struct sim *w, struct knobs *k)
 	k->loss_ppm = prng_below(&w->rng, 2) ? (uint32_t)log_between(w, 0, 30000) : 0;
 }
 
+/* Two or three stacks of one host, through each other's memory. */
+static void set_aperture(struct sim *w, struct knobs *k)
+{
+	k->aperture = true;
+	k->n_socks = 256;
+	k->n_hosts = 1;
+	k->n_stacks_a_host = 2 + prng_below(&w->rng, 2);
+	k->no_vis = prng_below(&w->rng, 2);
+	k->loopback_ppm = prng_below(&w->rng, 2) ? 500000 : 0;
+	k->n_procs = 1 + prng_below(&w->rng, 2);
+	k->n_threads = k->n_procs + prng_below(&w->rng, 3);
+	k->n_talks = 1 + (uint32_t)log_between(w, 0, 40);
+	k->spread_ns = log_between(w, 10000, 2 * NS_PER_S);
+	k->bytes_max = log_between(w, 100, 3000000);
+	k->duplex_ppm = 500000;
+	k->rounds_ppm = 300000;
+	k->rounds_max = 40;
+	k->round_bytes_max = (uint32_t)log_between(w, 10, 100000);
+	k->rd_max = k->wr_max = (uint32_t)log_between(w, 100, 100000);
+	k->ends = END_ORDERLY | END_CLIENT_EAGER | END_ABORT | END_LINGER0;
+	k->think_ppm = prng_below(&w->rng, 2) ? 100000 : 0;
+	k->pause_ppm = prng_below(&w->rng, 2) ? 100000 : 0;
+	k->pause_ns = log_between(w, 100000, 5 * NS_PER_S);
+	k->sndbuf = prng_below(&w->rng, 3) ? 0 : (uint32_t)log_between(w, 4000, 300000);
+	k->rcvbuf = prng_below(&w->rng, 3) ? 0 : (uint32_t)log_between(w, 4000, 300000);
+	k->fiddle_ppm = prng_below(&w->rng, 4) ? 0 : 200000;
+	k->oob_ppm = prng_below(&w->rng, 4) ? 0 : 50000;
+	k->hold_ppm = prng_below(&w->rng, 2) ? 200000 : 0;
+	k->hold_ns = log_between(w, 10000, 10 * NS_PER_MS);
+	k->watchdog_ns = log_between(w, NS_PER_MS / 10, 20 * NS_PER_MS);
+	if (prng_below(&w->rng, 3) == 0) {
+		k->stop_every_ns = log_between(w, NS_PER_MS, 200 * NS_PER_MS);
+		k->stop_ns = log_between(w, NS_PER_MS, 2 * NS_PER_S);
+	}
+	k->n_grams = prng_below(&w->rng, 3);
+	if (prng_below(&w->rng, 4) == 0) {
+		k->n_grams = 0;
+		k->kill_at = log_between(w, 10000, NS_PER_S);
+		k->kill_stack = prng_below(&w->rng, 3);
+	}
+	k->ap_pages = prng_below(&w->rng, 4) ? 0 : (uint32_t)log_between(w, 1, 2000);
+}
+
+static void set_ap_slain(struct sim *w, struct knobs *k)
+{
+	set_aperture(w, k);
+	k->n_grams = 0;
+	k->kill_at = 0;
+	k->step_ppm = (uint32_t)log_between(w, 1000, 200000);
+	k->step_max = (uint32_t)log_between(w, 10, 4000);
+	k->slay_ppm = (uint32_t)log_between(w, 10, 10000);
+	k->may_leak = true;
+	k->may_fail = true;
+	k->check_ppm = 0;
+}
+
+static void set_ap_hostile(struct sim *w, struct knobs *k)
+{
+	set_aperture(w, k);
+	k->n_stacks_a_host = 3;
+	k->n_talks += 5;
+	k->n_grams = 0;
+	k->scribble_every_ns = log_between(w, 10000, 50 * NS_PER_MS);
+	k->check_ppm = 1000000;
+}
+
 static void set_hostile(struct sim *w, struct knobs *k)
 {
 	set_rounds(w, k);
@@ -401,6 +470,9 @@ const struct world worlds[] = {
 	{ "forged", "segments of somebody who does not see the wire, routers that complain", set_forged, 3 },
 	{ "shared", "several stacks a host, processes a stack, threads a process", set_shared, 4 },
 	{ "any", "two worlds' troubles at once", set_any, 10 },
+	{ "aperture", "stacks of one host, through each other's memory", set_aperture, 10 },
+	{ "ap-slain", "... whose processes die at any instruction", set_ap_slain, 0 },
+	{ "ap-hostile", "... one of which scribbles over what it shares", set_ap_hostile, 0 },
 	{ "hostile", "nonsense in the segment under the surrogate", set_hostile, 3 },
 };
 const uint32_t n_worlds = n_elems(worlds);

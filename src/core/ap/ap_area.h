@@ -32,6 +32,7 @@
 #define AP_F_OOBINLINE	(1u << 5)
 #define AP_F_ACTIVE	(1u << 6)	/* we connected: the channel is ours to free */
 #define AP_F_RST_SENT	(1u << 7)
+#define AP_F_NO_RING	(1u << 8)	/* there was no memory for a (larger) ring; the timer is armed */
 
 #define AP_URG_NONE	0	/* no urgent byte, or it has been passed */
 #define AP_URG_VALID	1	/* can be read with MSG_OOB */

@@ -63,7 +63,7 @@ void conn_sync(struct turn *t, struct sk *sk, uint32_t edges)
 {
 	uint32_t m, set, clear;
 
-	m = poll_mask(sk, sk->rxq_bytes, stream_has_room(ap_of(sk), sk));
+	m = poll_mask(sk, sk->rxq_bytes, stream_has_room(ap_of(sk)));
 	set = (m & ~sk->ready) | (m & edges);
 	clear = sk->ready & ~m;
 	if (set | clear)
@@ -175,6 +175,9 @@ void conn_look(struct turn *t, struct sk *sk, bool from_event)
 	if (a->urg_state == AP_URG_VALID && flags & AP_TX_URG && !(ready & EPOLLPRI))
 		edges |= EPOLLPRI;
 	conn_sync(t, sk, edges);
+	/* What was told may have been room that a quicker send() has filled since. */
+	if (from_event && !(sk->ready & EPOLLOUT))
+		stream_want_room(t, sk, &l);
 	/* Edge-triggered watchers hear of each arrival, the others of the first. */
 	if (from_event && (sk->flags & SK_F_EDGES || (sk->items && !(sk->ready & EPOLLIN))))
 		stream_wish(t, sk, &l);
@@ -480,6 +483,10 @@ void ap_tick(struct turn *t, struct sk *sk)
 	struct ap *a = ap_of(sk);
 	struct lines l;
 
+	if (a->flags & AP_F_NO_RING) {		/* there may be some now */
+		a->flags &= ~AP_F_NO_RING;
+		conn_sync(t, sk, 0);
+	}
 	if (!a->out.shift || !lines_of(t->map, a, &l))
 		return;
 	conn_look(t, sk, false);

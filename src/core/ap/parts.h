@@ -113,7 +113,9 @@ must_check uint32_t chan_get(struct turn *t, uint32_t slot);	/* of ours; 0: none
 
 /* Takes the peer's position over; false: it is impossible, and the connection has been reset. */
 must_check bool stream_heard(struct turn *t, struct sk *sk, const struct lines *l);
-bool stream_has_room(const struct ap *a, const struct sk *sk);
+bool stream_has_room(const struct ap *a);
+/* The socket has no room: an event is to come when it has. */
+void stream_want_room(struct turn *t, struct sk *sk, const struct lines *l);
 void stream_wish(struct turn *t, struct sk *sk, const struct lines *l);
 void stream_drop_rings(struct turn *t, struct ap *a);
 

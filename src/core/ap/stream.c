@@ -24,6 +24,7 @@
 #define FIRST_MAX_SHIFT 16	/* a first ring is no larger, whatever is written first: 64 KiB */
 #define REWIND		65536u	/* half a second-level cache's share */
 #define LOOKS		8	/* at a peer's two rings while it changes them */
+#define NO_RING_NS	(10 * NS_PER_MS)	/* after which memory is asked for again */
 
 /* ---- whose turn in memory ----------------------------------------------------------------------- */
 
@@ -85,34 +86,35 @@ static uint32_t out_used(const struct ap *a)
 	return a->wr - (is_before(a->rd_seen, a->out.start) ? a->out.start : a->rd_seen);
 }
 
-static uint32_t limit_of(const struct ap *a)
-{
-	return a->opts.sndbuf_locked ? max_u32(a->opts.sndbuf, 4096) : UINT32_MAX;
-}
-
 static uint32_t room_of(const struct ap *a)
 {
-	uint32_t size = ring_bytes(&a->out), used = out_used(a), all = a->wr - a->rd_seen;
-	uint32_t room = size > used ? size - used : 0, limit = limit_of(a);
+	uint32_t size = ring_bytes(&a->out), used = out_used(a);
 
-	return min_u32(room, limit > all ? limit - all : 0);
+	return size > used ? size - used : 0;
+}
+
+/* SO_SNDBUF chooses rings, and no more: if it stopped a writer before the ring is full, a reader
+ * would not know that it must look at want_room. */
+static uint32_t max_shift(const struct ap *a)
+{
+	uint32_t shift = AP_PAGE_SHIFT;
+
+	if (!a->opts.sndbuf_locked)
+		return AP_MAX_SHIFT;
+	while (shift < AP_MAX_SHIFT && (1u << shift) < a->opts.sndbuf)
+		shift++;
+	return shift;
 }
 
 static bool may_grow(const struct ap *a)
 {
-	return a->out.shift < AP_MAX_SHIFT && !a->old.shift && (1u << a->out.shift) < limit_of(a);
+	return a->out.shift < max_shift(a) && !a->old.shift && !(a->flags & AP_F_NO_RING);
 }
 
 /* As Linux's sk_stream_is_writeable(): a third is free; a ring that may grow counts as free. */
-bool stream_has_room(const struct ap *a, const struct sk *sk)
+bool stream_has_room(const struct ap *a)
 {
-	uint32_t size = min_u32(ring_bytes(&a->out), limit_of(a)), room;
-
-	(void)sk;
-	if (!a->out.shift || may_grow(a))
-		return true;
-	room = room_of(a);
-	return room >= size / 3;
+	return may_grow(a) || (a->out.shift && room_of(a) >= ring_bytes(&a->out) / 3);
 }
 
 static struct ap_pool *pool_of(struct turn *t, const struct ap *a)
@@ -199,21 +201,29 @@ static uint32_t next_shift(struct turn *t, const struct ap *a, uint32_t n)
 	return shift;
 }
 
+/* No memory. A ring that is full is told of room by its reader; but memory that other
+ * connections give back is nobody's event, so it is asked for again after a while. */
+static cold_fn bool no_ring(struct turn *t, struct sk *sk, uint32_t n)
+{
+	ev(t, EV_AP_NO_RING, sk->self, n, 0);
+	ap_of(sk)->flags |= AP_F_NO_RING;
+	tmr_arm(t, sk, t->now + NO_RING_NS);
+	return false;
+}
+
 /* A ring, or a larger one, for `n` more bytes. False: as it was. */
 static bool grow(struct turn *t, struct sk *sk, const struct lines *l, uint32_t n)
 {
 	struct ap *a = ap_of(sk);
 	struct ap_ring_at r, had = a->out;
 
-	if (had.shift && !may_grow(a))
+	if (!may_grow(a))
 		return false;
-	if (!pool_get(pool_of(t, a), next_shift(t, a, n), &r)) {
-		ev(t, EV_AP_NO_RING, sk->self, n, 0);
-		return false;
-	}
+	if (!pool_get(pool_of(t, a), min_u32(next_shift(t, a, n), max_shift(a)), &r))
+		return no_ring(t, sk, n);
 	if (r.shift <= had.shift) {
 		pool_back(t, pool_of(t, a), r.page, r.shift);
-		return false;
+		return no_ring(t, sk, n);
 	}
 	a->old = had;
 	publish_ring(t, sk, l, r);
@@ -257,7 +267,13 @@ static bool ask_room(struct turn *t, struct sk *sk, const struct lines *l)
 	}
 	if (!hear_rd(t, sk, l))
 		return false;
-	return !stream_has_room(a, sk);
+	return !stream_has_room(a);
+}
+
+void stream_want_room(struct turn *t, struct sk *sk, const struct lines *l)
+{
+	if (!ask_room(t, sk, l))
+		conn_sync(t, sk, 0);
 }
 
 static int64_t may_not_send(struct turn *t, struct sk *sk)
@@ -340,7 +356,7 @@ int64_t ap_send(struct turn *t, struct sk *sk, const struct iovec *iov, uint32_t
 		a->last_snd_ms = (uint32_t)(t->now / NS_PER_MS);
 		sk->txq_bytes = a->wr - a->rd_seen;
 	}
-	if (unlikely(done < want || (sk->ready & EPOLLOUT && !stream_has_room(a, sk)))) {
+	if (unlikely(done < want || (sk->ready & EPOLLOUT && !stream_has_room(a)))) {
 		if (ask_room(t, sk, &l))
 			sk_ready(t, sk, 0, EPOLLOUT | EPOLLWRNORM);
 		else if (!(sk->ready & EPOLLOUT))
