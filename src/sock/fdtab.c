@@ -19,7 +19,7 @@
 
 struct fd_view sk_fds;
 
-#define PRIVATE_N	96	/* plumbing of one stack: 36 + N_VIS + templates + epolls, rounded up */
+#define PRIVATE_N	192	/* plumbing of one stack: 38 + N_VIS + templates + epolls + N_PAIRS, rounded up */
 #define PRIVATE_TOP	4096	/* higher numbers would make every fork() copy a longer table */
 
 int fd_private_min(void)

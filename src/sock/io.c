@@ -155,8 +155,8 @@ int64_t tcp_read(struct ent e, struct io *io)
 	int64_t r = -EAGAIN;
 
 	io->core_flags = core_recv_flags(io->flags);
-	if (io->flags & MSG_ERRQUEUE)
-		return -EAGAIN;
+	if (unlikely(io->flags & MSG_ERRQUEUE))
+		return errqueue_read(e, NULL);
 	if (!recv_dry(e))
 		r = recv_turn(e, io);
 	if (r == 0 || (r < 0 && r != -EAGAIN))
@@ -215,10 +215,25 @@ static int64_t send_turn(struct ent e, const struct io *io, uint64_t bytes)
 	return r;
 }
 
-static int64_t send_failed(const struct io *io, int64_t sent, int64_t err)
+/* The program's memory is its own again: the bytes have been copied. */
+static int64_t sent_all(struct ent e, const struct io *io, int64_t sent)
+{
+	struct turn t;
+	struct sk *sk;
+
+	if (likely(!(io->flags & MSG_ZEROCOPY)) || sent <= 0 || !sk_enter(&t))
+		return sent;
+	sk = sk_find(&t, (sk_h){ e.h });
+	if (sk && sk->flags & SK_F_ZEROCOPY)
+		sk_zc_done(&t, sk);
+	sk_leave(&t, me.batch != 0);
+	return sent;
+}
+
+static int64_t send_failed(struct ent e, const struct io *io, int64_t sent, int64_t err)
 {
 	if (sent)
-		return sent;
+		return sent_all(e, io, sent);
 	if (err == -EPIPE && !(io->flags & MSG_NOSIGNAL))
 		raise_sigpipe();
 	return err;
@@ -239,15 +254,15 @@ int64_t tcp_write(struct ent e, struct io *io)
 		if (r >= 0) {
 			sent += r;
 			if (likely((uint64_t)sent >= all) || io_advance(io, (uint64_t)r))
-				return sent;
+				return sent_all(e, io, sent);
 		} else if (r != -EAGAIN) {
-			return send_failed(io, sent, r);
+			return send_failed(e, io, sent, r);
 		}
 		sk = sk_peek(e.h);
 		if (!sk)
-			return send_failed(io, sent, -EBADF);
+			return send_failed(e, io, sent, -EBADF);
 		if (io->flags & MSG_DONTWAIT || sk->user & SKU_NONBLOCK)
-			return sent ? sent : -EAGAIN;
+			return sent ? sent_all(e, io, sent) : -EAGAIN;
 		if (!waiting) {
 			wait_init(&w, until_ms(sk->sndtimeo_ms));
 			wait_sk(&w, e.h, EPOLLOUT);
@@ -255,6 +270,6 @@ int64_t tcp_write(struct ent e, struct io *io)
 		}
 		r = wait_for(&w);
 		if (r)
-			return sent ? sent : r == -ETIMEDOUT ? -EAGAIN : r;
+			return sent ? sent_all(e, io, sent) : r == -ETIMEDOUT ? -EAGAIN : r;
 	}
 }

@@ -16,6 +16,8 @@ struct io {
 uint64_t iov_bytes(const struct iovec *v, uint32_t n);
 int64_t tcp_read(struct ent e, struct io *io);
 int64_t tcp_write(struct ent e, struct io *io);
+/* MSG_ERRQUEUE (errqueue.c). m NULL: only whether there was something, which is gone then. */
+int64_t errqueue_read(struct ent e, struct msghdr *m);
 
 /* Datagrams (dgram.c). */
 int64_t dgram_read(struct ent e, struct io *io, struct sockaddr *sa, socklen_t *sa_n, int *ret_flags);

@@ -120,9 +120,13 @@ int64_t sk_recvmsg(int fd, struct msghdr *m, int flags)
 	struct iov_copy c;
 	struct io io = { .n_iov = (uint32_t)m->msg_iovlen, .flags = flags, .fd = fd };
 	socklen_t sa_n = m->msg_namelen;
-	int64_t r = copy_iov(&c, m->msg_iov, m->msg_iovlen);
+	struct ent e = fd_get(fd);
+	int64_t r;
 	int got;
 
+	if (unlikely(flags & MSG_ERRQUEUE) && e.kind == FD_TCP)
+		return errqueue_read(e, m);
+	r = copy_iov(&c, m->msg_iov, m->msg_iovlen);
 	if (r)
 		return r;
 	io.iov = c.v;

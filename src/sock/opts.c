@@ -168,6 +168,7 @@ bool opts_want_kernel(int fd, struct ent e)
 		{ IPPROTO_IP, IP_RECVTOS, true },  { IPPROTO_IP, IP_RECVTTL, true },
 		{ IPPROTO_IP, IP_RECVERR, true },  { SOL_SOCKET, SO_TIMESTAMP, true },
 		{ SOL_SOCKET, SO_TIMESTAMPNS, true }, { IPPROTO_IP, IP_TRANSPARENT, false },
+		{ SOL_SOCKET, SO_ZEROCOPY, true },
 	};
 	char dev[16] = "";
 	socklen_t n = sizeof(dev);
@@ -377,6 +378,18 @@ static void set_in_turn(struct turn *t, struct ent e, struct sk *sk, int level, 
 	stream_set_opts(t, sk, &o);
 }
 
+/* What is to be judged here: -errno, as the kernel would say. Datagrams of ours are sent without
+ * notifications, so a socket that is to have them has to say so before it is decided. */
+static int judge(struct ent e, int level, int name, const void *v)
+{
+	int x;
+
+	if (level != SOL_SOCKET || name != SO_ZEROCOPY)
+		return 0;
+	memcpy(&x, v, sizeof(x));
+	return e.kind == FD_UDP ? -EOPNOTSUPP : x < 0 || x > 1 ? -EINVAL : 0;
+}
+
 /* Noted before the socket is decided: what was set is read back, and which buffer sizes are
  * the program's own cannot be told from their values. */
 static int64_t set_undecided(int fd, int level, int name)
@@ -414,6 +427,9 @@ int64_t sk_setsockopt(int fd, int level, int name, const void *v, socklen_t n)
 	} else if (!v || n < sizeof(int)) {
 		return v ? -EINVAL : -EFAULT;
 	}
+	r = judge(e, level, name, v);
+	if (r)
+		return r;
 	if (!sk_enter(&t))
 		return nest_error(e);
 	sk = sk_find(&t, (sk_h){ e.h });

@@ -419,7 +419,8 @@ static bool ready_sk(const struct wait *w)
 {
 	struct sk *sk = sk_peek(w->h);
 
-	return !sk || sk_shows(sk) & (w->events | EPOLLERR | EPOLLHUP) ||
+	/* Not EPOLLERR: what is on the error queue is no reason to read or write. */
+	return !sk || sk_shows(sk) & (w->events | EPOLLHUP) ||
 	       __atomic_load_n(&sk->err, __ATOMIC_RELAXED);	/* relaxed: a peek */
 }
 

@@ -54,7 +54,7 @@ static uint32_t poll_mask(const struct sk *sk, uint32_t avail, bool room)
 		m |= EPOLLOUT | EPOLLWRNORM;
 	if (a->urg_state == AP_URG_VALID)
 		m |= EPOLLPRI;
-	if (sk->err)
+	if (sk_has_error(sk))
 		m |= EPOLLERR;
 	return m;
 }
@@ -170,7 +170,9 @@ void conn_look(struct turn *t, struct sk *sk, bool from_event)
 		conn_reset(t, sk);
 		return;
 	}
-	if (sk->rxq_bytes != before)
+	/* An event is an arrival, even if a read has met its bytes meanwhile: who watches edges may
+	 * have stopped at what was there before (nginx does, by FIONREAD). */
+	if (sk->rxq_bytes != before || (from_event && sk->rxq_bytes))
 		edges |= EPOLLIN | EPOLLRDNORM;
 	if (a->urg_state == AP_URG_VALID && flags & AP_TX_URG && !(ready & EPOLLPRI))
 		edges |= EPOLLPRI;

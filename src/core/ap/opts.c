@@ -19,6 +19,7 @@ void ap_set_opts(struct turn *t, struct sk *sk, const struct tcp_opts *o)
 	sk->ttl = o->ttl;
 	sk->rcvbuf = o->rcvbuf ? o->rcvbuf : 131072;	/* tcp_rmem[1], tcp_wmem[1] as loopback has them */
 	sk->sndbuf = o->sndbuf ? o->sndbuf : 2626560;
+	sk->flags = o->zerocopy ? sk->flags | SK_F_ZEROCOPY : sk->flags & ~SK_F_ZEROCOPY;
 	a->flags = o->oobinline ? a->flags | AP_F_OOBINLINE : a->flags & ~AP_F_OOBINLINE;
 }
 

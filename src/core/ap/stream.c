@@ -16,13 +16,14 @@
  *      and of a large ring only the pages that a slow reader has made necessary are touched.
  *  R4  Every offset is masked by the size of a ring that was checked to lie in the peer's pool.
  *
- * A reader looks at want_room only when it found the ring more than a quarter full: a writer
- * asks for room when the ring is full, so whoever reads next finds it so.
+ * A reader that found little unread need not look whether the writer waits for room: no writer
+ * waits with less than LITTLE bytes unread (a ring has 4 KiB, SO_SNDBUF at least as many).
  */
 #include "core/ap/parts.h"
 
 #define FIRST_MAX_SHIFT 16	/* a first ring is no larger, whatever is written first: 64 KiB */
 #define REWIND		65536u	/* half a second-level cache's share */
+#define LITTLE		2048	/* two thirds of the smallest ring, and less */
 #define LOOKS		8	/* at a peer's two rings while it changes them */
 #define NO_RING_NS	(10 * NS_PER_MS)	/* after which memory is asked for again */
 
@@ -458,7 +459,7 @@ static void say_read(struct turn *t, struct ap *a, const struct lines *l, uint32
 {
 	uint32_t room;
 
-	if (likely(was <= ring_bytes(&a->in) / 4)) {
+	if (likely(was < LITTLE)) {
 		release32(&l->in->rx.rd, a->rd);	/* pairs with acquire32() in hear_rd() */
 		return;
 	}
