@@ -191,6 +191,7 @@ enum sk_kind {
 #define SK_F_REUSEADDR	(1u << 13)
 #define SK_F_EDGES	(1u << 14)	/* some epoll item of it is edge-triggered */
 #define SK_F_ACCEPTQ	(1u << 15)	/* on the listener's accept queue, not its embryo list */
+#define SK_F_ZEROCOPY	(1u << 16)	/* SO_ZEROCOPY: sends with MSG_ZEROCOPY are told of */
 
 #define SK_PROTO_BYTES	576
 #define SK_BYTES	768
@@ -218,9 +219,9 @@ struct sk {
 	uint32_t work_next;	/* sk_h slot on the work list */
 	uint32_t tx_next;	/* sk_h slot on the tx-wait list */
 	uint32_t tmr_next, tmr_prev;	/* sk_h slots in a wheel bucket */
-	uint64_t tmr_at;	/* ns; NEVER_NS: not armed */
 	uint16_t tmr_bucket;
 	uint16_t pad1;
+	uint64_t tmr_at;	/* ns; NEVER_NS: not armed */
 
 	struct path path;
 
@@ -238,6 +239,9 @@ struct sk {
 	uint32_t user;		/* SKU_* (sock/sock.h) */
 	uint32_t rcvtimeo_ms, sndtimeo_ms;	/* SO_RCVTIMEO, SO_SNDTIMEO; 0: for ever */
 	uint32_t list_prev;
+
+	/* the error queue: sends zc_told up to zc_next are done, and nobody was told; writer: turn */
+	uint32_t zc_next, zc_told;
 
 	/* the protocol's own: struct tcb, struct tcp_listen or struct udp */
 	uint8_t	 proto_area[SK_PROTO_BYTES] aligned8;

@@ -484,6 +484,157 @@ static void t_errors(void)
 	printf("errors: close %s\n", en(r));
 }
 
+/* One notification of the error queue, and all that is said with it, but whether the bytes were
+ * copied: that is the path's affair, and differs between devices of the kernel, too. */
+static void show_done(int fd, size_t room)
+{
+	struct { struct sock_extended_err ee; unsigned char offender[28]; } err = { .ee.ee_info = 99 };
+	char control[256], buf[8], name[32];
+	struct iovec v = { buf, sizeof(buf) };
+	struct msghdr m = { .msg_iov = &v, .msg_iovlen = 1, .msg_control = control, .msg_controllen = room,
+			    .msg_name = name, .msg_namelen = sizeof(name), .msg_flags = 77 };
+	ssize_t r = recvmsg(fd, &m, MSG_ERRQUEUE);
+	struct cmsghdr *c;
+	int sum = 0;
+
+	printf(" %s", en(r));
+	if (r < 0)
+		return;
+	printf(" %zd flags %x control %zu name %u", r, m.msg_flags, m.msg_controllen, m.msg_namelen);
+	c = CMSG_FIRSTHDR(&m);
+	if (!c)
+		return;
+	printf(" [%d %zu", c->cmsg_level == (peer.ss_family == AF_INET ? SOL_IP : SOL_IPV6) &&
+	       c->cmsg_type == (peer.ss_family == AF_INET ? IP_RECVERR : IPV6_RECVERR), (size_t)c->cmsg_len);
+	if (c->cmsg_len >= CMSG_LEN(sizeof(err.ee)))
+		memcpy(&err, CMSG_DATA(c), c->cmsg_len - CMSG_LEN(0));
+	for (size_t i = 0; i < sizeof(err.offender); i++)
+		sum += err.offender[i];
+	printf(" errno %u origin %u type %u code %u %u..%u offender %d]", err.ee.ee_errno, err.ee.ee_origin,
+	       err.ee.ee_type, err.ee.ee_code & ~SO_EE_CODE_ZEROCOPY_COPIED, err.ee.ee_info, err.ee.ee_data, sum);
+}
+
+static int queued_errors(int fd, int ms)
+{
+	struct pollfd p = { .fd = fd };
+
+	poll(&p, 1, ms);
+	return p.revents;
+}
+
+static void t_zerocopy(void)
+{
+	static char big[100000];
+	int fd = dial("SINK"), sizes[] = { 1, 100, 0, 20000, 100000 };
+	ssize_t r;
+
+	printf("zerocopy:");
+	show_done(fd, 256);
+	r = send(fd, big, 100, MSG_ZEROCOPY);	/* not asked for: as any other */
+	usleep(100000);
+	printf(" unasked %zd %x", r, queued_errors(fd, 0));
+	opt(fd, SOL_SOCKET, SO_ZEROCOPY, 2, "2");
+	opt(fd, SOL_SOCKET, SO_ZEROCOPY, -1, "-1");
+	opt(fd, SOL_SOCKET, SO_ZEROCOPY, 1, "1");
+	for (int i = 0; i < 5; i++) {
+		r = send(fd, big, (size_t)sizes[i], MSG_ZEROCOPY);
+		printf(" %zd", r);
+	}
+	r = send(fd, big, 5, 0);
+	usleep(400000);		/* the last acknowledgement may be a late one */
+	printf(" then %zd %x", r, queued_errors(fd, 1000));
+	show_done(fd, 256);
+	printf(" %x", queued_errors(fd, 0));
+	show_done(fd, 256);
+	printf("\nzerocopy:");
+	for (size_t room = 0; room < 60; room += 20) {
+		send(fd, big, 10, MSG_ZEROCOPY);
+		usleep(200000);
+		show_done(fd, room);
+	}
+	send(fd, big, 10, MSG_ZEROCOPY);
+	printf(" plain %x", queued_errors(fd, 1000));
+	r = recv(fd, big, sizeof(big), MSG_ERRQUEUE | MSG_DONTWAIT);
+	printf(" %zd", r);
+	r = recv(fd, big, sizeof(big), MSG_ERRQUEUE);
+	printf(" %s", en(r));
+	opt(fd, SOL_SOCKET, SO_ZEROCOPY, 0, "0");
+	send(fd, big, 10, MSG_ZEROCOPY);
+	usleep(100000);
+	printf(" %x\n", queued_errors(fd, 0));
+	close(fd);
+}
+
+static void t_zerocopy_waits(void)
+{
+	int fd = dial("ECHO"), ep = epoll_create1(0), one = 1, r;
+	struct epoll_event e = { .events = EPOLLET, .data.u64 = 5 };
+	char buf[16] = "";
+	fd_set rd, wr;
+
+	setsockopt(fd, SOL_SOCKET, SO_ZEROCOPY, &one, sizeof(one));
+	epoll_ctl(ep, EPOLL_CTL_ADD, fd, &e);
+	send(fd, "abc", 3, MSG_ZEROCOPY);
+	r = epoll_wait(ep, &e, 1, 1000);
+	printf("zerocopy_waits: %d %x", r, e.events);
+	r = epoll_wait(ep, &e, 1, 0);
+	printf(" %d", r);
+	r = (int)recv(fd, buf, 8, 0);		/* what is on the error queue wakes no reader */
+	printf(" %d %.3s", r, buf);
+	r = (int)recv(fd, buf, 8, MSG_DONTWAIT);
+	printf(" %s", en(r));
+	struct timeval tv = { 0, 100000 };
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv));
+	uint64_t t = now_ms();
+	r = (int)recv(fd, buf, 8, 0);
+	printf(" %s %s", en(r), took(t, 100));
+	FD_ZERO(&rd);
+	FD_SET(fd, &rd);
+	wr = rd;
+	r = select(fd + 1, &rd, &wr, NULL, &tv);
+	printf(" select %d", r);
+	show_done(fd, 256);
+	send(fd, "d", 1, MSG_ZEROCOPY);
+	r = epoll_wait(ep, &e, 1, 1000);
+	printf(" %d %x", r, e.events);
+	show_done(fd, 256);
+	printf("\n");
+	close(ep);
+	close(fd);
+}
+
+/* A connection that is accepted has what its listener has, and numbers of its own. */
+static void t_zerocopy_child(void)
+{
+	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	int l = socket(AF_INET, SOCK_STREAM, 0), c = socket(AF_INET, SOCK_STREAM, 0), s, got = 0, one = 1;
+	socklen_t n = sizeof(a), m = sizeof(got);
+	char b;
+
+	setsockopt(l, SOL_SOCKET, SO_ZEROCOPY, &one, sizeof(one));
+	if (bind(l, (void *)&a, n) || listen(l, 5) || getsockname(l, (void *)&a, &n))
+		printf("zerocopy_child: %s", en(-1));
+	setsockopt(c, SOL_SOCKET, SO_ZEROCOPY, &one, sizeof(one));
+	if (connect(c, (void *)&a, n))
+		printf("zerocopy_child: %s", en(-1));
+	s = accept(l, NULL, NULL);
+	getsockopt(s, SOL_SOCKET, SO_ZEROCOPY, &got, &m);
+	printf("zerocopy_child: %d", got);
+	getsockopt(c, SOL_SOCKET, SO_ZEROCOPY, &got, &m);
+	printf(" %d", got);
+	for (int i = 0; i < 2; i++) {
+		send(s, "x", 1, MSG_ZEROCOPY);
+		printf(" %zd", recv(c, &b, 1, 0));
+		usleep(100000);
+	}
+	printf(" %x", queued_errors(s, 1000) & POLLERR);
+	recv(s, &b, 1, MSG_ERRQUEUE);
+	printf(" %x\n", queued_errors(s, 0) & POLLERR);
+	close(s);
+	close(c);
+	close(l);
+}
+
 static const struct one_case cases[] = {
 	{ "echo", t_echo }, { "names", t_names }, { "connect_nonblock", t_connect_nonblock },
 	{ "connect_refused", t_connect_refused }, { "eagain", t_eagain },
@@ -491,7 +642,8 @@ static const struct one_case cases[] = {
 	{ "mmsg", t_mmsg }, { "shutdown", t_shutdown }, { "half", t_half },
 	{ "sigpipe", t_sigpipe }, { "reset", t_reset }, { "options", t_options },
 	{ "sendfile", t_sendfile }, { "bulk", t_bulk }, { "threads", t_threads },
-	{ "stdio", t_stdio }, { "oob", t_oob }, { "errors", t_errors },
+	{ "stdio", t_stdio }, { "oob", t_oob }, { "errors", t_errors }, { "zerocopy", t_zerocopy },
+	{ "zerocopy_waits", t_zerocopy_waits }, { "zerocopy_child", t_zerocopy_child },
 };
 
 int main(int argc, char **argv)

@@ -32,6 +32,7 @@
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <time.h>
+#include <linux/errqueue.h>
 #include <unistd.h>
 
 struct one_case { const char *name; void (*fn)(void); };

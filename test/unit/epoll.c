@@ -56,6 +56,10 @@ static void test_level(void **state)
 	sk_ready(&r.t, sk, EPOLLERR | EPOLLHUP, 0);
 	assert_int_equal(collect(&r, e), 1);
 	assert_int_equal(got[0].events, EPOLLERR | EPOLLHUP);
+	/* ... even to those who asked for nothing. */
+	assert_int_equal(ep_mod(&r.t, e, sk, 5, 0, 78), 0);
+	assert_int_equal(collect(&r, e), 1);
+	assert_int_equal(got[0].events, EPOLLERR | EPOLLHUP);
 	/* Watching something else that is ready already is an event. */
 	sk_ready(&r.t, sk, 0, EPOLLERR | EPOLLHUP);
 	assert_int_equal(collect(&r, e), 0);

@@ -31,6 +31,7 @@
 #define LOOK_NEAR 16u		/* how far a deletion looks along the ready list */
 #define FEW_ZOMBIES 32u
 
+#define ALWAYS	   (EPOLLERR | EPOLLHUP)	/* reported, asked for or not */
 #define EP_PRIVATE (EPOLLET | EPOLLONESHOT | EPOLLEXCLUSIVE | EPOLLWAKEUP)
 
 static struct epitem *epi_slot(const struct turn *t, uint32_t slot)
@@ -46,9 +47,7 @@ static uint32_t epi_slot_of(const struct turn *t, const struct epitem *it)
 /* E3: the bits that this item reports. */
 static uint32_t interest(const struct epitem *it)
 {
-	uint32_t events = it->events & ~(uint32_t)EP_PRIVATE;
-
-	return events ? events | EPOLLERR | EPOLLHUP : 0;
+	return it->events & ~(uint32_t)EP_PRIVATE;
 }
 
 /* ---- pools ------------------------------------------------------------------------------------ */
@@ -249,7 +248,7 @@ int ep_add(struct turn *t, ep_h h, struct sk *sk, int32_t fd, uint32_t events, u
 		return -ENOSPC;
 	it->sk = sk->self;
 	it->ep = h.v;
-	it->events = events;
+	it->events = events | ALWAYS;
 	it->data = data;
 	it->fd = fd;
 	/* At the head, but an exclusive one at the tail: Linux's order of waking. */
@@ -279,7 +278,7 @@ int ep_mod(struct turn *t, ep_h h, struct sk *sk, int32_t fd, uint32_t events, u
 
 	if (!it)
 		return -ENOENT;
-	it->events = events;
+	it->events = events | ALWAYS;
 	it->data = data;
 	sk->flags |= events & EPOLLET ? SK_F_EDGES : 0;
 	item_look(t, it, sk);

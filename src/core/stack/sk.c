@@ -10,6 +10,8 @@
  *      and only if SK_F_TXWAIT is. Both are queues: first come, first served.
  *  S4  A free socket is in no table, on no list and in no epoll: sk_put() sees to it.
  */
+#include <sys/epoll.h>
+
 #include "core/stack/stack.h"
 #include "base/atomic.h"
 #include "core/stack/links.h"
@@ -115,6 +117,24 @@ void sk_error(struct turn *t, struct sk *sk, int err)
 	must(err > 0);
 	sk->err = err;
 	t->wakes |= sk->wait_mask;
+}
+
+void sk_zc_done(struct turn *t, struct sk *sk)
+{
+	sk->zc_next++;
+	sk_ready(t, sk, EPOLLERR, 0);
+}
+
+bool sk_zc_take(struct turn *t, struct sk *sk, uint32_t *ret_first, uint32_t *ret_last)
+{
+	if (sk->zc_next == sk->zc_told)
+		return false;
+	*ret_first = sk->zc_told;
+	*ret_last = sk->zc_next - 1;
+	sk->zc_told = sk->zc_next;
+	if (!sk->err)
+		sk_ready(t, sk, 0, EPOLLERR);
+	return true;
 }
 
 void sk_ref(struct turn *t, struct sk *sk, uint32_t proc)

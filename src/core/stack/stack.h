@@ -127,6 +127,14 @@ void sk_ready(struct turn *t, struct sk *sk, uint32_t set, uint32_t clear);
  * for; the EPOLL* bits (EPOLLERR, EPOLLIN ...) are the caller's, by sk_ready(). */
 void sk_error(struct turn *t, struct sk *sk, int err);
 
+/* One more send with MSG_ZEROCOPY needs the program's memory no longer (it was copied). Such sends are
+ * numbered from 0, and told of as one range, since none is ever done before an earlier one. */
+void sk_zc_done(struct turn *t, struct sk *sk);
+/* Takes that range, both ends included; false: there is nothing to tell. */
+must_check bool sk_zc_take(struct turn *t, struct sk *sk, uint32_t *ret_first, uint32_t *ret_last);
+/* What poll() says as EPOLLERR: an error, or something on the error queue. */
+static inline bool sk_has_error(const struct sk *sk) { return sk->err || sk->zc_next != sk->zc_told; }
+
 /* Work list: sockets whose protocol wants tcp_work()/udp_work() at the end of this batch. */
 void sk_work(struct turn *t, struct sk *sk);
 must_check struct sk *sk_work_pop(struct turn *t);

@@ -143,7 +143,7 @@ static uint32_t poll_mask(const struct turn *t, const struct sk *sk)
 		if (b->urg_state == TCP_URG_VALID)
 			m |= EPOLLPRI;
 	}
-	if (sk->err)
+	if (sk_has_error(sk))
 		m |= EPOLLERR;
 	return m;
 }

@@ -108,6 +108,7 @@ void tcp_set_opts(struct turn *t, struct sk *sk, const struct tcp_opts *o)
 	b->notsent_lowat = o->notsent_lowat;
 	sk->tos = o->tos;
 	sk->ttl = o->ttl;
+	sk->flags = o->zerocopy ? sk->flags | SK_F_ZEROCOPY : sk->flags & ~SK_F_ZEROCOPY;
 	if (tcp_is_sync(sk->state)) {
 		/* Linux: TCP_NODELAY, and the end of TCP_CORK, push what they held back. */
 		if (((held & TCB_F_CORK) && !o->cork) || (!(held & TCB_F_NODELAY) && o->nodelay)) {
@@ -144,7 +145,7 @@ void tcp_get_opts(struct turn *t, struct sk *sk, struct tcp_opts *ret)
 		.linger_s = b->linger_s, .cc = b->cc_wanted,
 		.oobinline = !!(b->flags & TCB_F_OOBINLINE), .tos = sk->tos, .ttl = sk->ttl,
 		.v6only = !!(sk->flags & SK_F_V6ONLY), .reuseaddr = !!(sk->flags & SK_F_REUSEADDR),
-		.family6 = !!(sk->flags & SK_F_FAMILY6),
+		.family6 = !!(sk->flags & SK_F_FAMILY6), .zerocopy = !!(sk->flags & SK_F_ZEROCOPY),
 	};
 }
 

@@ -46,7 +46,7 @@ struct tcp_opts {
 	uint8_t	 cc;			/* TCP_CC_* */
 	uint8_t	 oobinline;
 	uint8_t	 tos, ttl;
-	uint8_t	 v6only, reuseaddr, family6, pad;
+	uint8_t	 v6only, reuseaddr, family6, zerocopy;
 };
 #define TCP_CC_CUBIC 0
 #define TCP_CC_RENO  1
