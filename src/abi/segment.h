@@ -42,7 +42,8 @@ static_assert(N_SOCKS == SK_SLOT_MASK + 1, "a slot fills the low bits of sk_h");
 #define DOOR_ERRAND_RX	(1ull << 2)	/* poll the receive rings before you leave */
 #define DOOR_ERRAND_TICK (1ull << 3)	/* run the timers before you leave */
 #define DOOR_ERRAND_REAP (1ull << 4)	/* a process died: look at procs before you leave */
-#define DOOR_ERRANDS	(DOOR_ERRAND_RX | DOOR_ERRAND_TICK | DOOR_ERRAND_REAP)
+#define DOOR_ERRAND_ARM	(1ull << 5)	/* somebody sleeps: decide whether peers are to ring (irq.c) */
+#define DOOR_ERRANDS	(DOOR_ERRAND_RX | DOOR_ERRAND_TICK | DOOR_ERRAND_REAP | DOOR_ERRAND_ARM)
 #define DOOR_WHO_SHIFT	8		/* bits 8-15: enum executor of the holder */
 #define DOOR_TID_SHIFT	32		/* bits 32-63: thread id of the holder */
 
