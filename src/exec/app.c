@@ -25,6 +25,7 @@
 #include "exec/exec.h"
 
 #include <errno.h>
+#include <sys/mman.h>
 
 #include "base/atomic.h"
 #include "core/ap/ap.h"
@@ -295,4 +296,26 @@ int exec_ask_neighbours(struct exec *x)
 	collect_asks(&t, &a);
 	exec_end(x, &t, false);
 	return tell_asks(x, &a);
+}
+
+#define TRIMS 32	/* blocks at a time */
+
+void exec_trim(struct exec *x, uint64_t slots)
+{
+	struct ap_trim of[TRIMS];
+	struct turn t;
+	uint32_t n;
+
+	for (; slots; slots &= slots - 1) {
+		do {
+			exec_begin(x, &t);
+			n = ap_trim_take(&t, (uint32_t)__builtin_ctzll(slots), of, TRIMS);
+			exec_end(x, &t, false);
+			for (uint32_t i = 0; i < n; i++)
+				(void)sys_madvise(of[i].mem, of[i].bytes, MADV_REMOVE);
+			exec_begin(x, &t);
+			ap_trim_done(&t, of, n);
+			exec_end(x, &t, false);
+		} while (n == TRIMS);
+	}
 }

@@ -106,6 +106,10 @@ void exec_flush(struct exec *x);
  * packets and events. */
 uint32_t exec_round(struct exec *x, struct turn *t);
 
+/* Gives idle ring memory of the pairs named in `slots` (t->trims) back to the kernel. Not in a
+ * turn, and not by a program that may make no system calls. */
+void exec_trim(struct exec *x, uint64_t slots);
+
 /* Requests to the agent: one message, one reply, both bounded by a timeout. -errno. */
 must_check int exec_ask_neighbours(struct exec *x);	/* what the turn left in seg->neigh_asks */
 /* One more block of ephemeral ports, into the stack. Not in a turn. Worth calling when

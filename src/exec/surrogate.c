@@ -247,6 +247,8 @@ static bool stand_in(struct surrogate *s, uint32_t due, bool alone)
 			poke32(&t.map->seg->kicks_owed, (1u << t.map->n_vis) - 1);
 	}
 	exec_end(s->x, &t, false);
+	if (t.trims)
+		exec_trim(s->x, t.trims);
 	return true;
 }
 

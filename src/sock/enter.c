@@ -81,6 +81,7 @@ int ask_ports(void)
 
 void sk_leave(struct turn *t, bool defer_kick)
 {
+	uint64_t trims;
 	uint32_t asks;
 
 	exec_end(&self.x, t, defer_kick);
@@ -89,6 +90,12 @@ void sk_leave(struct turn *t, bool defer_kick)
 	me.in_turn = 0;
 	if (unlikely(asks))
 		(void)!ask_ports();
+	trims = t->trims;
+	if (unlikely(trims) && !self.quiet && !me.in_turn) {
+		agent_enter();
+		exec_trim(&self.x, trims);
+		agent_leave();
+	}
 	if (unlikely(me.n_late))
 		close_late();
 }

@@ -46,6 +46,18 @@ void ap_arm(const struct stack_map *map);
 /* Somebody looks again: peers need not ring. No turn. */
 void ap_disarm(const struct stack_map *map);
 
+/*
+ * Ring memory that nobody uses goes back to the kernel. In a turn whose t->trims names the slot:
+ * take blocks; after the turn MADV_REMOVE each; in another turn say that it is done.
+ */
+struct ap_trim {
+	uint32_t slot, side, page, shift, pair_id;
+	void	*mem;
+	size_t	 bytes;
+};
+must_check uint32_t ap_trim_take(struct turn *t, uint32_t slot, struct ap_trim *ret, uint32_t max);
+void ap_trim_done(struct turn *t, const struct ap_trim *of, uint32_t n);
+
 void ap_listen_stop(struct turn *t, struct sk *listener);	/* resets what nobody will accept */
 void ap_tick(struct turn *t, struct sk *sk);	/* idle: gives its ring back */
 void ap_check(struct turn *t, struct sk *sk);
@@ -69,6 +81,11 @@ must_check int ap_connect(struct turn *t, uint32_t slot, const struct tcp_opts *
 
 must_check int64_t ap_send(struct turn *t, struct sk *sk, const struct iovec *iov, uint32_t n_iov,
 			   uint32_t flags);
+/* Room for bytes that the program is going to write itself, where the peer will read them: from *ret
+ * on, 1 to `want`. -EAGAIN and errors as ap_send(). It lasts until ap_commit(), which sends the first n
+ * bytes of it (n 0: none), or the next ap_send(), which makes ap_commit() fail with -EINVAL. */
+must_check int64_t ap_reserve(struct turn *t, struct sk *sk, uint64_t want, void **ret);
+must_check int64_t ap_commit(struct turn *t, struct sk *sk, uint64_t n);
 must_check int64_t ap_recv(struct turn *t, struct sk *sk, const struct iovec *iov, uint32_t n_iov,
 			   uint32_t flags, uint32_t skip);
 bool ap_at_mark(struct turn *t, struct sk *sk);

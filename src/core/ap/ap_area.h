@@ -53,6 +53,7 @@ struct ap {
 	uint32_t n_rings;
 	uint32_t wish_seen;	/* the peer's want_data that was served last */
 	uint32_t room_asked;	/* our want_room */
+	uint32_t rsv_at, rsv_n;	/* the program writes rsv_n bytes from rsv_at on by itself; 0: it does not */
 
 	/* receiving */
 	uint32_t rd;

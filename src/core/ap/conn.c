@@ -492,9 +492,10 @@ void ap_tick(struct turn *t, struct sk *sk)
 	if (!a->out.shift || !lines_of(t->map, a, &l))
 		return;
 	conn_look(t, sk, false);
-	if (a->rd_seen == a->wr && a->wr_at_tick == a->wr) {
+	if (a->rd_seen == a->wr && a->wr_at_tick == a->wr && !a->rsv_n) {
 		ev(t, EV_AP_RING_IDLE, sk->self, ring_bytes(&a->out), 0);
 		stream_drop_rings(t, a);
+		t->trims |= 1ull << a->slot % N_PAIRS;
 		return;
 	}
 	a->wr_at_tick = a->wr;

@@ -182,6 +182,8 @@ void chan_settle(struct turn *t, uint32_t slot, uint32_t side, uint32_t chan)
 		gone = (chan & 1) != side;
 	if (!gone && !s->over)
 		return;
+	if (own->shift[0] | own->shift[1])
+		t->trims |= own->shift[0] > 16 || own->shift[1] > 16 ? 1ull << slot % N_PAIRS : 0;
 	drop_rings(t, slot, side, own);
 	own->nonce = 0;
 	if ((chan & 1) == side) {	/* ours to open again */

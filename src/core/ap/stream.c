@@ -15,6 +15,11 @@
  *      memory), once it has gone REWIND bytes: a stream whose reader keeps up stays in the cache,
  *      and of a large ring only the pages that a slow reader has made necessary are touched.
  *  R4  Every offset is masked by the size of a ring that was checked to lie in the peer's pool.
+ *  R6  Bytes between rd and wr lie still: a reader that is shown where they are (TCP_RECV_SHOW) may
+ *      use them there until it says that it has read them, whoever closes or dies meanwhile. Those
+ *      from rsv_at on are the program's to write until it commits them: their ring is not given back.
+ *  R7  What is long is told in STEPs, so that the one copies in while the other copies out
+ *      (docs/decisions/0011).
  *
  * A reader that found little unread need not look whether the writer waits for room: no writer
  * waits with less than LITTLE bytes unread (a ring has 4 KiB, SO_SNDBUF at least as many).
@@ -24,6 +29,7 @@
 #define FIRST_MAX_SHIFT 16	/* a first ring is no larger, whatever is written first: 64 KiB */
 #define REWIND		65536u	/* half a second-level cache's share */
 #define LITTLE		2048	/* two thirds of the smallest ring, and less */
+#define STEP		32768u
 #define LOOKS		8	/* at a peer's two rings while it changes them */
 #define NO_RING_NS	(10 * NS_PER_MS)	/* after which memory is asked for again */
 
@@ -306,6 +312,8 @@ static uint64_t put_bytes(struct turn *t, struct sk *sk, const struct lines *l, 
 	while (done < want) {
 		uint32_t room = room_of(a), n;
 
+		if (done)	/* R7; pairs with acquire32() of the reader's looks at wr */
+			release32(&l->out->tx.wr, a->wr);
 		if (room < want - done) {
 			if (!hear_rd(t, sk, l))
 				break;
@@ -316,12 +324,31 @@ static uint64_t put_bytes(struct turn *t, struct sk *sk, const struct lines *l, 
 				break;
 			continue;
 		}
-		n = (uint32_t)min_u64(room, want - done);
+		n = (uint32_t)min_u64(min_u32(room, STEP), want - done);
 		move_ring(c, pool_mem(l->pair, a->side), &a->out, a->wr, n, false);
 		a->wr += n;
 		done += n;
 	}
 	return done;
+}
+
+static void after_write(struct turn *t, struct sk *sk, const struct lines *l, uint64_t done)
+{
+	struct ap *a = ap_of(sk);
+
+	say_written(t, a, l);
+	a->bytes_out += done;
+	a->last_snd_ms = (uint32_t)(t->now / NS_PER_MS);
+	sk->txq_bytes = a->wr - a->rd_seen;
+}
+
+/* EPOLLOUT goes, unless the room has come meanwhile. */
+static void out_of_room(struct turn *t, struct sk *sk, const struct lines *l)
+{
+	if (ask_room(t, sk, l))
+		sk_ready(t, sk, 0, EPOLLOUT | EPOLLWRNORM);
+	else if (!(sk->ready & EPOLLOUT))
+		conn_sync(t, sk, 0);
 }
 
 int64_t ap_send(struct turn *t, struct sk *sk, const struct iovec *iov, uint32_t n_iov, uint32_t flags)
@@ -352,18 +379,88 @@ int64_t ap_send(struct turn *t, struct sk *sk, const struct iovec *iov, uint32_t
 			release32(&l.out->tx.flags, l.out->tx.flags | AP_TX_URG);
 			a->wish_seen--;		/* whatever was served: this is told */
 		}
-		say_written(t, a, &l);
-		a->bytes_out += done;
-		a->last_snd_ms = (uint32_t)(t->now / NS_PER_MS);
-		sk->txq_bytes = a->wr - a->rd_seen;
+		after_write(t, sk, &l, done);
 	}
-	if (unlikely(done < want || (sk->ready & EPOLLOUT && !stream_has_room(a)))) {
-		if (ask_room(t, sk, &l))
-			sk_ready(t, sk, 0, EPOLLOUT | EPOLLWRNORM);
-		else if (!(sk->ready & EPOLLOUT))
-			conn_sync(t, sk, 0);
-	}
+	if (unlikely(done < want || (sk->ready & EPOLLOUT && !stream_has_room(a))))
+		out_of_room(t, sk, &l);
 	return done ? (int64_t)done : -EAGAIN;
+}
+
+/* ---- sending what the program has written into the ring itself ------------------------------------- */
+
+/* Room up to where the ring begins again. */
+static uint32_t room_ahead(const struct ap *a)
+{
+	uint32_t size = ring_bytes(&a->out);
+
+	return size ? min_u32(room_of(a), size - ((a->wr - a->out.start) & (size - 1))) : 0;
+}
+
+#define ENOUGH 4096u	/* a piece as large as this is not worth another ring */
+
+int64_t ap_reserve(struct turn *t, struct sk *sk, uint64_t want, void **ret)
+{
+	int64_t rc = may_not_send(t, sk);
+	struct ap *a = ap_of(sk);
+	uint32_t least, n;
+	struct lines l;
+
+	if (rc)
+		return rc;
+	want = min_u64(want, 1u << AP_MAX_SHIFT);
+	least = (uint32_t)min_u64(want, ENOUGH);
+	if (!lines_of(t->map, a, &l) || !want)
+		return want ? -EAGAIN : -EINVAL;
+	if (peer_shut(a, &l)) {
+		conn_look(t, sk, false);
+		conn_reset(t, sk);
+		return may_not_send(t, sk);
+	}
+	if (!hear_rd(t, sk, &l))
+		return may_not_send(t, sk);
+	n = room_ahead(a);
+	if (n < want && n < ring_bytes(&a->out) && a->rd_seen == a->wr && !a->old.shift) {
+		publish_ring(t, sk, &l, a->out);	/* empty: begun anew (R5) */
+		n = room_ahead(a);
+	}
+	if (n < least && grow(t, sk, &l, (uint32_t)want))
+		n = room_ahead(a);
+	if (!n) {
+		out_of_room(t, sk, &l);
+		return -EAGAIN;
+	}
+	a->rsv_at = a->wr;
+	a->rsv_n = (uint32_t)min_u64(n, want);
+	*ret = pool_mem(l.pair, a->side) + (size_t)a->out.page * AP_PAGE +
+	       ((a->wr - a->out.start) & (ring_bytes(&a->out) - 1));
+	return a->rsv_n;
+}
+
+int64_t ap_commit(struct turn *t, struct sk *sk, uint64_t n)
+{
+	struct ap *a = ap_of(sk);
+	bool theirs = n <= a->rsv_n && a->rsv_at == a->wr;
+	struct lines l;
+	int64_t rc;
+
+	a->rsv_n = 0;
+	if (!n || !theirs)
+		return n ? -EINVAL : 0;
+	rc = may_not_send(t, sk);
+	if (rc)
+		return rc;
+	if (!lines_of(t->map, a, &l))
+		return -EINVAL;
+	if (peer_shut(a, &l)) {
+		conn_look(t, sk, false);
+		conn_reset(t, sk);
+		return (int64_t)n;
+	}
+	a->wr += (uint32_t)n;
+	after_write(t, sk, &l, n);
+	if (sk->ready & EPOLLOUT && !stream_has_room(a))
+		out_of_room(t, sk, &l);
+	return (int64_t)n;
 }
 
 /* ---- receiving ------------------------------------------------------------------------------------------ */
@@ -418,10 +515,43 @@ static uint32_t pass_mark(struct ap *a)
 	return a->flags & AP_F_OOBINLINE ? 0 : 1;
 }
 
+/* Where [at, at + n) of the stream lies, in the entries that are left; how many bytes they hold. */
+static uint32_t show_ring(struct cursor *c, uint8_t *pool, const struct ap_ring_at *r, uint32_t at, uint32_t n)
+{
+	uint8_t *mem = pool + (size_t)r->page * AP_PAGE;
+	uint32_t size = ring_bytes(r), off = (at - r->start) & (size - 1), k = min_u32(n, size - off);
+	struct iovec *v = (struct iovec *)(uintptr_t)c->iov;
+
+	if (!c->n)
+		return 0;
+	*v++ = (struct iovec){ mem + off, k };
+	if (n > k && c->n > 1)
+		*v++ = (struct iovec){ mem, n - k };
+	else
+		n = k;
+	c->n -= (uint32_t)(v - c->iov);
+	c->iov = v;
+	return n;
+}
+
+/* Only looked at: as it was, but what follows a mark that was passed (TCP_RECV_SHOW). */
+static void look_no_more(struct ap *a, struct cursor *c, uint32_t start, uint32_t urg, uint32_t flags)
+{
+	struct iovec *v = (struct iovec *)(uintptr_t)c->iov;
+
+	a->rd = start;
+	a->urg_state = (uint8_t)urg;
+	a->in_rings--;		/* the cache was for a later position */
+	for (; flags & TCP_RECV_SHOW && c->n; c->n--)
+		*v++ = (struct iovec){ NULL, 0 };
+}
+
+/* long: one loop over rings, with what each kind of look does in it */
 static int64_t get_bytes(struct ap *a, const struct lines *l, struct cursor *c, uint64_t want, uint32_t avail,
 			 uint32_t flags)
 {
 	uint32_t start = a->rd, done = 0, urg = a->urg_state;
+	uint8_t *pool = pool_mem(l->pair, ~a->side & 1);
 
 	while (done < want && avail) {
 		uint32_t n = (uint32_t)min_u64(want - done, avail), k;
@@ -431,26 +561,37 @@ static int64_t get_bytes(struct ap *a, const struct lines *l, struct cursor *c, 
 		if (a->in_older)
 			n = min_u32(n, a->in_end - a->rd);
 		n = min_u32(n, ring_bytes(&a->in));
-		k = to_mark(a, n, a->rd);
+		k = flags & TCP_RECV_SHOWN ? n : to_mark(a, n, a->rd);
 		if (!k && done)
 			break;
 		if (!k) {
 			k = pass_mark(a);
 			a->rd += k;
 			avail -= k;
+			if (flags & TCP_RECV_SHOW) {
+				start = a->rd;
+				urg = a->urg_state;
+			}
 			continue;
 		}
-		if (!(flags & TCP_RECV_TRUNC))
-			move_ring(c, pool_mem(l->pair, ~a->side & 1), &a->in, a->rd, k, true);
+		if (flags & TCP_RECV_SHOW) {
+			k = show_ring(c, pool, &a->in, a->rd, k);
+			if (!k)
+				break;
+		} else if (!(flags & TCP_RECV_TRUNC)) {
+			k = min_u32(k, STEP);
+			if (done && !(flags & TCP_RECV_PEEK))	/* R7; pairs with acquire32() in hear_rd() */
+				release32(&l->in->rx.rd, a->rd);
+			move_ring(c, pool, &a->in, a->rd, k, true);
+		}
 		a->rd += k;
 		avail -= k;
 		done += k;
 	}
-	if (flags & TCP_RECV_PEEK) {
-		a->rd = start;
-		a->urg_state = (uint8_t)urg;
-		a->in_rings--;		/* the cache was for a later position */
-	}
+	if (flags & (TCP_RECV_PEEK | TCP_RECV_SHOW))
+		look_no_more(a, c, start, urg, flags);
+	else if (flags & TCP_RECV_SHOWN && is_before(a->urg, a->rd))
+		a->urg_state = AP_URG_NONE;
 	return done;
 }
 
@@ -543,6 +684,7 @@ int64_t ap_recv(struct turn *t, struct sk *sk, const struct iovec *iov, uint32_t
 		uint32_t skip)
 {
 	struct cursor c = { iov, n_iov, 0 };
+	uint64_t want = flags & TCP_RECV_SHOW ? INT32_MAX : iov_sum(iov, n_iov);
 	struct ap *a = ap_of(sk);
 	uint32_t avail;
 	int64_t done;
@@ -565,17 +707,17 @@ int64_t ap_recv(struct turn *t, struct sk *sk, const struct iovec *iov, uint32_t
 		(void)lie(t, sk);
 		return -ECONNRESET;
 	}
-	done = get_bytes(a, &l, &c, iov_sum(iov, n_iov), avail, flags);
+	done = get_bytes(a, &l, &c, want, avail, flags);
 	if (unlikely(done < 0)) {
 		(void)lie(t, sk);
 		return -ECONNRESET;
 	}
-	if (flags & TCP_RECV_PEEK)
-		return done ? done : iov_sum(iov, n_iov) ? -EAGAIN : 0;
+	if (flags & (TCP_RECV_PEEK | TCP_RECV_SHOW))
+		return done ? done : want ? -EAGAIN : 0;
 	a->bytes_in += (uint64_t)done;
 	a->last_rcv_ms = (uint32_t)(t->now / NS_PER_MS);
 	after_read(t, sk, &l, avail);
-	return done || !iov_sum(iov, n_iov) ? done : nothing(t, sk);
+	return done || !want ? done : nothing(t, sk);
 }
 
 bool ap_at_mark(struct turn *t, struct sk *sk)

@@ -77,6 +77,7 @@ struct turn {
 	uint32_t budget;	/* packets this turn may still take from the rings */
 	uint32_t bells;		/* bit per VI: frames were posted to its tx ring, tell the device */
 	uint32_t wakes;		/* bit per waiter: ring its bell */
+	uint64_t trims;		/* bit per pair: ring memory of it lies idle (core/ap/ap.h) */
 	uint64_t ap_rings;	/* bit per pair: its other stack sleeps, write to its pipe */
 	uint32_t asks;		/* 1: seg->neigh_asks or port_scarce wants the agent */
 	uint32_t n_woken;	/* threads woken so far (S0c-IRQ-03) */
