@@ -276,7 +276,7 @@ static const struct mutant death_mutants[] = {
 static void test_door(void **state)
 {
 	(void)state;
-	prove(&model);
+	prove(&model, true);
 }
 
 static void test_mutants(void **state)
@@ -288,7 +288,7 @@ static void test_mutants(void **state)
 static void test_death(void **state)
 {
 	(void)state;
-	prove(&death);
+	prove(&death, true);
 	prove_mutants(&death, death_mutants, sizeof(death_mutants) / sizeof(death_mutants[0]), &bug);
 }
 

@@ -7,6 +7,7 @@
  */
 #include "test/model/mc.h"
 
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +16,8 @@
 
 #define STACK_BYTES 16384
 #define N_BUF	    8
-#define N_REGIONS   16
+#define DEAD_BYTES  1024
+#define N_REGIONS   40
 #define N_MOVES	    32
 #define N_PRIVATE   10000	/* accesses without a step: an actor that spins on its own buffer */
 
@@ -47,13 +49,16 @@ struct frame {
 
 struct seen { uint64_t a, b; uint32_t id, used; };
 struct edge { uint32_t from, to; };
-struct region { const char *name; char *p; uint32_t bytes, ignored; };
+struct origin { uint32_t from; struct move by; };	/* how a state was first met */
+struct region { const char *name; char *p; uint32_t bytes, ignored, writers; int (*holder)(void); };
 
 static struct {
 	const struct mc_model *m;
 	const struct mc_machine *on;
-	struct region region[N_REGIONS];
-	uint32_t n_regions, n_actors, cur, n_private;
+	struct region region[N_REGIONS], guarded[N_REGIONS];
+	const void *fresh;
+	uint32_t (*fresh_number)(int me);
+	uint32_t n_guarded, n_regions, n_actors, cur, n_private;
 	const char *broken;
 	bool telling, inside;	/* inside: an actor runs */
 	char *sched_sp;
@@ -66,6 +71,8 @@ static struct {
 	uint32_t seen_mask, n_seen;
 	struct edge *edges;
 	uint32_t n_edges, edges_cap;
+	struct origin *origins;
+	uint32_t origins_cap;
 	uint32_t *ends, n_ends, ends_cap;
 	struct move *path;	/* of the last that broke */
 	uint32_t n_path;
@@ -172,13 +179,65 @@ void onramp_panic(const char *file, int line, const char *what)
 void mc_region(const char *name, void *p, uint32_t bytes)
 {
 	must(mc.n_regions < N_REGIONS && bytes % 8 == 0);
-	mc.region[mc.n_regions++] = (struct region){ name, p, bytes, 0 };
+	mc.region[mc.n_regions++] = (struct region){ name, p, bytes, 0, 0, NULL };
 }
 
 void mc_ignore(const void *p, uint32_t bytes)
 {
 	must(mc.n_regions < N_REGIONS);
-	mc.region[mc.n_regions++] = (struct region){ "", (char *)(uintptr_t)p, bytes, 1 };
+	mc.region[mc.n_regions++] = (struct region){ "", (char *)(uintptr_t)p, bytes, 1, 0, NULL };
+}
+
+void mc_guarded(const void *p, uint32_t bytes, int (*holder)(void))
+{
+	must(mc.n_guarded < N_REGIONS);
+	mc.guarded[mc.n_guarded++] = (struct region){ "", (char *)(uintptr_t)p, bytes, 0, 0, holder };
+}
+
+void mc_fresh(const void *p, uint32_t (*number)(int me))
+{
+	mc.fresh = p;
+	mc.fresh_number = number;
+}
+
+void mc_written_by(const void *p, uint32_t bytes, uint32_t who)
+{
+	must(mc.n_guarded < N_REGIONS);
+	mc.guarded[mc.n_guarded++] = (struct region){ "", (char *)(uintptr_t)p, bytes, 0, who, NULL };
+}
+
+void mc_private(const void *p, uint32_t bytes)
+{
+	mc_written_by(p, bytes, 0);
+}
+
+static bool is_private(const void *p)
+{
+	const char *c = p;
+
+	for (uint32_t i = 0; i < mc.n_guarded; i++)
+		if (c >= mc.guarded[i].p && c < mc.guarded[i].p + mc.guarded[i].bytes)
+			return !mc.guarded[i].holder && !mc.guarded[i].writers;
+	return false;
+}
+
+static bool all_ended(uint32_t who)
+{
+	for (; who; who &= who - 1)
+		if (actors[__builtin_ctz(who)].at != AT_END || actors[__builtin_ctz(who)].n_buf)
+			return false;
+	return true;
+}
+
+static bool is_ours_alone(const void *p)
+{
+	const char *c = p;
+
+	for (uint32_t i = 0; i < mc.n_guarded; i++)
+		if (c >= mc.guarded[i].p && c < mc.guarded[i].p + mc.guarded[i].bytes)
+			return mc.guarded[i].holder ? mc.guarded[i].holder() == (int)mc.cur :
+			       all_ended(mc.guarded[i].writers & ~(1u << mc.cur));
+	return false;
 }
 
 void mc_regions_clear(void) { mc.n_regions = 0; }
@@ -222,9 +281,9 @@ static void tell(const char *what, const void *p, uint64_t v, const char *in)
 	printf("\n");
 }
 
-static bool is_mutant(enum mc_op op, const char *in)
+static bool is_mutant(enum mc_op op, const char *in, const void *p)
 {
-	return mc.on->op == op && !strcmp(mc.on->in, in);
+	return mc.on->op == op && (!mc.on->at || mc.on->at == p) && (!mc.on->in[0] || !strcmp(mc.on->in, in));
 }
 
 uint64_t mc_load(const void *p, uint32_t bytes, int order, const char *in)
@@ -241,6 +300,8 @@ uint64_t mc_load(const void *p, uint32_t bytes, int order, const char *in)
 				mc_fail("spins on a word that only it has seen");
 			return a->buf[i - 1].v;
 		}
+	if (is_ours_alone(p))
+		return word_get(p, bytes);
 	pause_at(AT_STEP);
 	/* Still not in the buffer: only its owner adds to it. */
 	v = word_get(p, bytes);
@@ -252,13 +313,13 @@ void mc_store(void *p, uint32_t bytes, uint64_t v, int order, const char *in)
 {
 	struct actor *a = &actors[mc.cur];
 
-	if (region_of(p)->ignored) {
+	if (region_of(p)->ignored)
+		return;
+	if (is_private(p)) {
 		word_set(p, bytes, v);
 		return;
 	}
-	if (is_mutant(MC_SKIP, in))
-		return;
-	if (order == memory_order_seq_cst && !is_mutant(MC_SPLIT, in)) {
+	if (order == memory_order_seq_cst && !is_mutant(MC_UNFENCED, in, p)) {
 		mc_swap(p, bytes, v, in);
 		return;
 	}
@@ -270,7 +331,7 @@ void mc_store(void *p, uint32_t bytes, uint64_t v, int order, const char *in)
 
 void mc_fence(int order, const char *in)
 {
-	if (order != memory_order_seq_cst || is_mutant(MC_SKIP, in) || !actors[mc.cur].n_buf)
+	if (order != memory_order_seq_cst || is_mutant(MC_UNFENCED, in, NULL) || !actors[mc.cur].n_buf)
 		return;
 	pause_at(AT_FENCE);
 	tell("fence", NULL, 0, in);
@@ -281,7 +342,7 @@ uint64_t mc_swap(void *p, uint32_t bytes, uint64_t v, const char *in)
 	uint64_t old;
 
 	must(!region_of(p)->ignored);
-	if (is_mutant(MC_SPLIT, in)) {
+	if (is_mutant(MC_SPLIT, in, p)) {
 		old = mc_load(p, bytes, memory_order_relaxed, in);
 		mc_store(p, bytes, v, memory_order_relaxed, in);
 		return old;
@@ -297,7 +358,9 @@ uint64_t mc_add(void *p, uint32_t bytes, uint64_t v, const char *in)
 {
 	uint64_t old;
 
-	if (is_mutant(MC_SPLIT, in)) {
+	if (p == mc.fresh)
+		return mc.fresh_number((int)mc.cur) - 1;
+	if (is_mutant(MC_SPLIT, in, p)) {
 		old = mc_load(p, bytes, memory_order_relaxed, in);
 		mc_store(p, bytes, old + v, memory_order_relaxed, in);
 		return old;
@@ -313,7 +376,7 @@ bool mc_cas(void *p, uint32_t bytes, void *expected, uint64_t v, const char *in)
 {
 	uint64_t want = word_get(expected, bytes), old;
 
-	if (is_mutant(MC_SPLIT, in) || (is_mutant(MC_LAZY, in) && want == v)) {
+	if (is_mutant(MC_SPLIT, in, p) || (is_mutant(MC_LAZY, in, p) && want == v)) {
 		old = mc_load(p, bytes, memory_order_relaxed, in);
 		if (old == want && want != v)
 			mc_store(p, bytes, v, memory_order_relaxed, in);
@@ -420,11 +483,12 @@ static void make_move(struct move v)
 		word_set(s.p, s.bytes, s.v);
 		a->n_buf--;
 		memmove(&a->buf[v.nth], &a->buf[v.nth + 1], (a->n_buf - v.nth) * sizeof(s));
-		memset(&a->buf[a->n_buf], 0, sizeof(s));
 		tell("  memory", s.p, s.v, NULL);
 		return;
 	}
 	a->choice = v.nth;
+	/* What earlier calls left below is dead; were it left, it would be part of later frames. */
+	memset(a->sp - DEAD_BYTES, 0, DEAD_BYTES);
 	mc.inside = true;
 	mc_switch(&mc.sched_sp, a->sp);
 	mc.inside = false;
@@ -435,45 +499,50 @@ static void make_move(struct move v)
 
 static char *stack_top(uint32_t w) { return stacks[w] + STACK_BYTES; }
 
+#define ACTOR_HEAD offsetof(struct actor, buf)
+
+static char *put(char *to, const void *p, size_t n)
+{
+	memcpy(to, p, n);
+	return to + n;
+}
+
+static const char *get(void *p, const char *from, size_t n)
+{
+	memcpy(p, from, n);
+	return from + n;
+}
+
 static size_t state_save(char *to)
 {
 	char *at = to;
 
-	memcpy(at, actors, sizeof(actors));
-	at += sizeof(actors);
 	for (uint32_t i = 0; i < mc.n_regions; i++)
-		if (!mc.region[i].ignored) {
-			memcpy(at, mc.region[i].p, mc.region[i].bytes);
-			at += mc.region[i].bytes;
-		}
+		if (!mc.region[i].ignored)
+			at = put(at, mc.region[i].p, mc.region[i].bytes);
 	for (uint32_t w = 0; w < mc.n_actors; w++) {
-		size_t n = (size_t)(stack_top(w) - actors[w].sp);
+		const struct actor *a = &actors[w];
 
+		at = put(at, a, ACTOR_HEAD + a->n_buf * sizeof(a->buf[0]));
 		/* One that is done has nothing more to remember. */
-		if (actors[w].at == AT_END)
-			continue;
-		memcpy(at, actors[w].sp, n);
-		at += n;
+		if (a->at != AT_END)
+			at = put(at, a->sp, (size_t)(stack_top(w) - a->sp));
 	}
 	return (size_t)(at - to);
 }
 
 static void state_load(const char *at)
 {
-	memcpy(actors, at, sizeof(actors));
-	at += sizeof(actors);
 	for (uint32_t i = 0; i < mc.n_regions; i++)
-		if (!mc.region[i].ignored) {
-			memcpy(mc.region[i].p, at, mc.region[i].bytes);
-			at += mc.region[i].bytes;
-		}
+		if (!mc.region[i].ignored)
+			at = get(mc.region[i].p, at, mc.region[i].bytes);
 	for (uint32_t w = 0; w < mc.n_actors; w++) {
-		size_t n = (size_t)(stack_top(w) - actors[w].sp);
+		struct actor *a = &actors[w];
 
-		if (actors[w].at == AT_END)
-			continue;
-		memcpy(actors[w].sp, at, n);
-		at += n;
+		at = get(a, at, ACTOR_HEAD);
+		at = get(a->buf, at, a->n_buf * sizeof(a->buf[0]));
+		if (a->at != AT_END)
+			at = get(a->sp, at, (size_t)(stack_top(w) - a->sp));
 	}
 }
 
@@ -488,7 +557,7 @@ static void hash_state(const char *p, size_t n, uint64_t *ret_a, uint64_t *ret_b
 		a = (a ^ w) * 0xff51afd7ed558ccdull;
 		a ^= a >> 32;
 		b = (b + w) * 0xc4ceb9fe1a85ec53ull;
-		b ^= b >> 29;
+		b = b >> 29 | b << 35;
 	}
 	*ret_a = a;
 	*ret_b = b;
@@ -579,25 +648,29 @@ static void state_push(const char *copy, size_t len, uint32_t id)
 	mc.depth++;
 }
 
-static void remember_path(void)
+/* The way from the first state to that one. */
+static void remember_path(uint32_t id)
 {
+	uint32_t n = 0;
+
+	for (uint32_t i = id; i; i = mc.origins[i].from)
+		n++;
 	free(mc.path);
-	mc.path = calloc(mc.depth + 1, sizeof(*mc.path));
+	mc.path = calloc(n + 1, sizeof(*mc.path));
 	must(mc.path);
-	mc.n_path = 0;
-	for (uint32_t i = 0; i < mc.depth; i++)
-		if (mc.frames[i].next)
-			mc.path[mc.n_path++] = mc.frames[i].moves[mc.frames[i].next - 1];
+	mc.n_path = n;
+	for (uint32_t i = id; i; i = mc.origins[i].from)
+		mc.path[--n] = mc.origins[i].by;
 }
 
-/* P3: backwards from the ends along the edges; how many states were not met. */
-static uint32_t count_lost(void)
+/* P3: backwards from the ends along the edges; a state that was not met, or none. */
+static bool find_lost(uint32_t *ret_id)
 {
 	uint32_t *first = calloc((size_t)mc.n_seen + 1, sizeof(*first));
 	uint32_t *from = malloc(((size_t)mc.n_edges + 1) * sizeof(*from));
 	uint32_t *todo = malloc(((size_t)mc.n_seen + 1) * sizeof(*todo));
 	char *met = calloc(mc.n_seen, 1);
-	uint32_t n = 0, done = 0;
+	uint32_t n = 0, done = 0, id = 0;
 
 	must(first && from && todo && met);
 	for (uint32_t i = 0; i < mc.n_edges; i++)
@@ -619,45 +692,64 @@ static uint32_t count_lost(void)
 				todo[n++] = from[i];
 			}
 	}
+	while (id < mc.n_seen && met[id])
+		id++;
+	*ret_id = id;
 	free(first);
 	free(from);
 	free(todo);
 	free(met);
-	return mc.n_seen - n;
+	return n < mc.n_seen;
 }
 
 static void forget(void)
 {
 	free(mc.seen);
 	free(mc.edges);
+	free(mc.origins);
 	free(mc.ends);
 	free(mc.frames);
 	free(mc.copies);
 	mc.seen = NULL;
 	mc.edges = NULL;
+	mc.origins = NULL;
 	mc.ends = NULL;
 	mc.frames = NULL;
 	mc.copies = NULL;
 	mc.seen_mask = 0;
-	mc.n_seen = mc.n_edges = mc.edges_cap = mc.n_ends = mc.ends_cap = mc.depth = mc.frames_cap = 0;
+	mc.n_seen = mc.n_edges = mc.edges_cap = mc.origins_cap = mc.n_ends = mc.ends_cap = mc.depth = mc.frames_cap = 0;
 	mc.copies_len = mc.copies_cap = 0;
+}
+
+/* The state that we are in, after that move from that state. */
+static uint32_t arrive(uint32_t from, struct move by)
+{
+	static char copy[STATE_MAX];
+	size_t len = state_save(copy);
+	uint32_t id;
+
+	mc.edges = grow(mc.edges, mc.n_edges, &mc.edges_cap, sizeof(*mc.edges));
+	if (state_note(copy, len, &id)) {
+		mc.origins = grow(mc.origins, id, &mc.origins_cap, sizeof(*mc.origins));
+		mc.origins[id] = (struct origin){ from, by };
+		state_push(copy, len, id);
+	}
+	mc.edges[mc.n_edges++] = (struct edge){ from, id };
+	return id;
 }
 
 struct mc_result mc_explore(const struct mc_model *m, const struct mc_machine *on)
 {
-	static char copy[STATE_MAX];
 	struct mc_result r = { 0 };
-	uint32_t id;
-	size_t len;
+	uint32_t here, lost;
 
 	mc.m = m;
 	mc.on = on;
 	begin();
-	len = state_save(copy);
-	if (state_note(copy, len, &id))
-		state_push(copy, len, id);
+	here = arrive(0, (struct move){ 0 });
 	while (mc.depth && !mc.broken) {
 		struct frame *f = &mc.frames[mc.depth - 1];
+		struct move by;
 
 		if (f->next == f->n_moves) {
 			mc.copies_len = f->at;
@@ -665,20 +757,19 @@ struct mc_result mc_explore(const struct mc_model *m, const struct mc_machine *o
 			continue;
 		}
 		r.deepest = mc.depth > r.deepest ? mc.depth : r.deepest;
-		state_load(mc.copies + f->at);
-		make_move(f->moves[f->next++]);
+		if (here != f->id)
+			state_load(mc.copies + f->at);
+		by = f->moves[f->next++];
+		make_move(by);
+		here = arrive(f->id, by);
 		r.steps++;
-		len = state_save(copy);
-		mc.edges = grow(mc.edges, mc.n_edges, &mc.edges_cap, sizeof(*mc.edges));
-		mc.edges[mc.n_edges].from = f->id;
-		if (state_note(copy, len, &id))
-			state_push(copy, len, id);
-		mc.edges[mc.n_edges++].to = id;
 	}
-	if (mc.broken)
-		remember_path();
-	else if (count_lost())
+	if (mc.broken) {
+		remember_path(here);
+	} else if (find_lost(&lost)) {
+		remember_path(lost);
 		mc.broken = "somebody can go round for ever";
+	}
 	r.broken = mc.broken;
 	r.states = mc.n_seen;
 	r.ends = mc.n_ends;
@@ -688,6 +779,8 @@ struct mc_result mc_explore(const struct mc_model *m, const struct mc_machine *o
 
 void mc_tell(const struct mc_model *m, const struct mc_machine *on)
 {
+	const char *why = mc.broken;
+
 	mc.m = m;
 	mc.on = on;
 	begin();
@@ -695,5 +788,5 @@ void mc_tell(const struct mc_model *m, const struct mc_machine *on)
 	for (uint32_t i = 0; i < mc.n_path; i++)
 		make_move(mc.path[i]);
 	mc.telling = false;
-	printf("  and so: %s\n", mc.broken ? mc.broken : m->final() ? m->final() : "");
+	printf("  and so: %s\n", why);
 }

@@ -48,13 +48,14 @@ enum mc_op {
 	MC_NONE,
 	MC_SPLIT,	/* a load, and later a store that may wait in the buffer */
 	MC_LAZY,	/* where it would write what is there already, it does not write */
-	MC_SKIP,	/* it does not happen: a fence, or a store */
+	MC_UNFENCED,	/* no fence, or no more than a plain store */
 };
 
 struct mc_machine {
 	bool weak;		/* K2 */
-	enum mc_op op;		/* done to operations in the function `in`: the test of the test */
-	const char *in;
+	enum mc_op op;		/* done to operations in the function `in`: a test of the test */
+	const char *in;		/* "": any */
+	const void *at;		/* done to operations on this word; NULL: any */
 };
 
 struct mc_result {
@@ -62,11 +63,21 @@ struct mc_result {
 	uint32_t states, steps, ends, deepest;
 };
 
-/* Once, before exploring: plain memory that is part of a state, and words that are not (written
- * by the code under test, read by nobody in the model). Other words may not be accessed. */
+/* Once, before exploring: plain memory that is part of a state, and words that are not: they
+ * stay as they are, whatever is stored. Other words may not be accessed. */
 void mc_region(const char *name, void *p, uint32_t bytes);
 void mc_ignore(const void *p, uint32_t bytes);
+/* A counter whose values need only differ: adding to it gives any number that the model says is
+ * not in use, less one, and is no step. So numbers do not grow, and states do not differ by them. */
+void mc_fresh(const void *p, uint32_t (*number)(int me));
+/* Part of a region before it that only the holder of a lock writes: its loads of it are no steps. */
+void mc_guarded(const void *p, uint32_t bytes, int (*holder)(void));
 void mc_regions_clear(void);
+
+/* Words that only those actors (a bit each) write: when the others of them have come to their
+ * end, a load is no step. Words that one alone reads and writes: no access is. */
+void mc_written_by(const void *p, uint32_t bytes, uint32_t actors);
+void mc_private(const void *p, uint32_t bytes);
 
 struct mc_result mc_explore(const struct mc_model *m, const struct mc_machine *on);
 /* Says how the last exploration broke the model, step by step; for people. */

@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 
 #include <cmocka.h>
 
@@ -17,13 +18,14 @@ struct mutant {
 	int bug;		/* of the model's own, or 0 */
 	enum mc_op op;		/* or of the code's: an operation in that function */
 	const char *in;
+	const void *at;		/* or on that word */
 	bool weak;		/* x86 forgives it: shown on the weaker machine */
 };
 
-/* On the weaker machine: it does all that x86 does, and more. */
-static inline void prove(const struct mc_model *m)
+/* The weaker machine does all that x86 does, and more. */
+static inline void prove(const struct mc_model *m, bool weak)
 {
-	struct mc_machine on = { .weak = true };
+	struct mc_machine on = { .weak = weak, .in = "" };
 	struct mc_result r = mc_explore(m, &on);
 
 	print_message("  %s: %u states, %u steps, %u ends\n", m->name, r.states, r.steps, r.ends);
@@ -38,7 +40,8 @@ static inline void prove(const struct mc_model *m)
 static inline void prove_mutants(const struct mc_model *m, const struct mutant *mu, size_t n, int *bug)
 {
 	for (size_t i = 0; i < n; i++) {
-		struct mc_machine on = { .weak = mu[i].weak, .op = mu[i].op, .in = mu[i].in ? mu[i].in : "" };
+		struct mc_machine on = { .weak = mu[i].weak, .op = mu[i].op, .in = mu[i].in ? mu[i].in : "",
+					 .at = mu[i].at };
 		struct mc_result r;
 
 		*bug = mu[i].bug;

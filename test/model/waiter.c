@@ -154,7 +154,7 @@ static const struct mutant mutants[] = {
 static void test_waiter(void **state)
 {
 	(void)state;
-	prove(&model);
+	prove(&model, true);
 }
 
 static void test_mutants(void **state)

@@ -70,6 +70,20 @@ static void drop_epolls(struct turn *t, uint32_t proc)
 	}
 }
 
+/* It may have died between its turn and the ring it owed a peer, for an event that the peer's
+ * sleeper does not know of (V1 of core/ap/lane.c leans on the ring): all are rung now. */
+static void ring_peers(struct turn *t)
+{
+	uint32_t n = min_u32(t->map->seg->n_ap, N_PAIRS);
+
+	for (uint32_t i = 0; i < n; i++) {
+		const struct ap_slot *s = &t->map->seg->ap[i];
+
+		if (s->pair_id && !s->over && !s->is_self)
+			t->ap_rings |= 1ull << i;
+	}
+}
+
 void net_proc_died(struct turn *t, uint32_t proc)
 {
 	struct proc_slot *p = &t->map->seg->procs[proc & (N_PROCS - 1)];
@@ -77,6 +91,7 @@ void net_proc_died(struct turn *t, uint32_t proc)
 	must(proc < N_PROCS);
 	ev(t, EV_PROC_DIED, 0, p->pid, proc);
 	waiter_reap(t, proc);
+	ring_peers(t);
 	drop_socks(t, proc);
 	drop_epolls(t, proc);
 	*p = (struct proc_slot){ .state = PROC_FREE };

@@ -69,6 +69,14 @@ static uint32_t count_in(const struct stack_map *map, uint32_t state, int but)
 	return n;
 }
 
+static bool is_down(const struct stack_map *map, int slot)
+{
+	/* acq: pairs with the swap in waiter_wake(): if it comes later, so does its look round */
+	uint32_t state = acquire32(&map->seg->waiters[slot].state);
+
+	return state == WAITER_ASLEEP || state == WAITER_RUNG;
+}
+
 struct irq_signs irq_signs_of(const struct stack_map *map)
 {
 	const uint32_t *armed = &map->front->armed;
@@ -118,10 +126,12 @@ enum irq irq_errand(struct turn *t)
 	if (!t->map->front)
 		return IRQ_ARMED;
 	s = irq_signs_of(t->map);
-	/* The lock is ours. Those whom this turn owes a bell will get up, or are up and find
-	 * what they wait for. */
-	s.held = false;
-	s.n_woken = (uint32_t)__builtin_popcount(t->wakes);
+	s.held = false;		/* by us */
+	/* Those whom this turn will ring. Not those whose bit is set and who are up: they may have
+	 * looked round already, and one of them may be this very thread. */
+	s.n_woken = 0;
+	for (uint32_t left = t->wakes; left; left &= left - 1)
+		s.n_woken += is_down(t->map, __builtin_ctz(left));
 	d = irq_decide(&s);
 	if (d == IRQ_ARM)
 		irq_arm(t->map);

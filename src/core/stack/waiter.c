@@ -25,6 +25,8 @@
  *  A4  Only the owner claims, sleeps, wakes and releases. The dead are released by
  *      waiter_reap(), in a turn, which also clears their bits, for a bit in an epoll's mask
  *      is a promise (E5 in epoll.c) that the slot's next owner has not made.
+ *  A5  Who dies between b and c rang nobody, and what it owed died with it. So waiter_reap() owes
+ *      everybody a bell: one look for nothing each (A3), once a process.
  */
 #include "base/atomic.h"
 #include "core/stack/stack.h"
@@ -95,23 +97,20 @@ void waiter_reap(struct turn *t, uint32_t proc)
 	uint32_t dead = 0;
 
 	for (int i = 0; i < N_WAITERS; i++) {
-		if (peek32(&seg->waiters[i].state) == WAITER_FREE ||
-		    peek32(&seg->waiters[i].proc) != proc)
+		if (peek32(&seg->waiters[i].state) == WAITER_FREE)
 			continue;
-		dead |= 1u << i;
+		if (peek32(&seg->waiters[i].proc) == proc)
+			dead |= 1u << i;
+		else
+			t->wakes |= 1u << i;	/* A5 */
 	}
 	if (!dead)
 		return;
 	for (uint32_t i = 1; i < seg->used_sk && i <= t->map->sk_mask; i++)
 		sk_slot(t, i)->wait_mask &= ~dead;
-	for (uint32_t i = 1; i < seg->used_ep && i <= t->map->ep_mask; i++) {
-		struct ep *ep = ep_at(t, (ep_h){ i });
-
-		/* What it was woken for and did not collect is the others' now. */
-		if (ep->wait_mask & dead && ep->n_ready)
-			t->wakes |= ep->wait_mask & ~dead;
-		ep->wait_mask &= ~dead;
-	}
+	for (uint32_t i = 1; i < seg->used_ep && i <= t->map->ep_mask; i++)
+		/* What it was woken for and did not collect is the others' now: A5 wakes them. */
+		ep_at(t, (ep_h){ i })->wait_mask &= ~dead;
 	t->wakes &= ~dead;
 	for (int i = 0; i < N_WAITERS; i++)
 		if (dead & 1u << i)
