@@ -6,7 +6,7 @@
  * rare, so dup() only flags both entries FDF_SHARED, and the close of a flagged one looks
  * through the table for another before the process's reference is dropped.
  */
-#include "sock/self.h"
+#include "sock/place.h"
 #include "sock/stream.h"
 
 #include <errno.h>
@@ -188,6 +188,7 @@ void conn_close(int fd, struct ent e)
 /* What an entry stood for goes; the kernel's descriptor is the caller's. */
 static void let_go(int fd, struct ent e)
 {
+	copy_forget(fd);
 	if (ent_is_ours(e))
 		conn_close(fd, e);
 	else if (e.kind == FD_EPOLL)

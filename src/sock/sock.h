@@ -74,6 +74,13 @@ int64_t sk_sendfile(int out, int in, off_t *off, size_t n);
 int64_t sk_sendfile64(int out, int in, off_t *off, size_t n);
 int64_t sk_splice(int in, off_t *off_in, int out, off_t *off_out, size_t n, unsigned flags);
 
+/* ---- bytes in place (place.c): include/onramp/onramp.h ---------------------------------------------- */
+int64_t sk_recv_in_place(int fd, struct iovec *iov, int n_iov, int flags);
+int64_t sk_hand_back(int fd, size_t n);
+int64_t sk_send_reserve(int fd, size_t want, void **ret);	/* bytes of room at *ret */
+int64_t sk_send_commit(int fd, size_t n);
+int64_t sk_in_place(int fd);
+
 /* ---- descriptors (desc.c) ------------------------------------------------------------------------ */
 int64_t sk_close(int fd);
 int64_t sk_close_range(unsigned first, unsigned last, int flags);

@@ -82,6 +82,11 @@ must_check int64_t tcp_send(struct turn *t, struct sk *sk, const struct iovec *i
 #define TCP_RECV_PEEK (1u << 0)
 #define TCP_RECV_TRUNC (1u << 1)	/* discard instead of copying (MSG_TRUNC on TCP) */
 #define TCP_RECV_OOB (1u << 2)
+/* Nothing is copied nor taken: iov[] is filled with where the bytes lie, as far as its entries go,
+ * the others are emptied. They stay there until taken. An urgent mark that lies before them is passed. */
+#define TCP_RECV_SHOW (1u << 3)
+/* With TRUNC: takes what was shown, whatever urgent mark has come into it since. */
+#define TCP_RECV_SHOWN (1u << 4)
 /* Bytes copied; 0 at end of stream; -EAGAIN; a pending error; -ENOTCONN. `skip`: for PEEK with
  * an offset, else 0. Sends a window update when one is due. */
 must_check int64_t tcp_recv(struct turn *t, struct sk *sk, const struct iovec *iov, uint32_t n_iov,

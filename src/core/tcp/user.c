@@ -363,7 +363,10 @@ static uint64_t read_bytes(struct turn *t, struct sk *sk, struct cursor *c, uint
 
 	while (done < want && b->rxq.head != 0) {
 		struct pkt *p = pkt_slot(t, b->rxq.head);
-		uint32_t n = to_mark(b, (uint32_t)min_u64(want - done, p->tot), b->copied_seq);
+		uint32_t n = (uint32_t)min_u64(want - done, p->tot);
+
+		if (likely(!(flags & TCP_RECV_SHOWN)))
+			n = to_mark(b, n, b->copied_seq);
 
 		if (n == 0) {	/* at the mark: a read stops here, and the next goes past it */
 			if (done)
@@ -418,6 +421,55 @@ static uint64_t peek_bytes(struct turn *t, struct sk *sk, struct cursor *c, uint
 	return done;
 }
 
+/* Where the frames of p lie, from entry `i` on; the next entry that is free. */
+static uint32_t show_packet(struct turn *t, const struct pkt *p, struct iovec *iov, uint32_t i, uint32_t n_iov,
+			    uint32_t n)
+{
+	const struct pkt *f = p;
+
+	for (uint32_t left = t->map->pkt_mask + 1; left && i < n_iov && n; left--) {
+		uint32_t k = min_u32(n, pkt_len(f));
+
+		if (k)
+			iov[i++] = (struct iovec){ pkt_data(t, f), k };
+		n -= k;
+		if (f->frag == 0)
+			break;
+		f = pkt_slot(t, f->frag);
+	}
+	return i;
+}
+
+/* TCP_RECV_SHOW: frames stay where they are as long as they are unread. */
+static uint64_t show_bytes(struct turn *t, struct sk *sk, struct iovec *iov, uint32_t n_iov)
+{
+	struct tcb *b = tcb_of(sk);
+	uint32_t at = b->copied_seq, slot, left, i = 0;
+	uint64_t done = 0;
+
+	if (b->urg_state != TCP_URG_NONE && b->urg_seq == at && b->rxq.head) {
+		if (!(b->flags & TCB_F_OOBINLINE))
+			consume(t, sk, pkt_slot(t, b->rxq.head), 1);
+		b->urg_state = TCP_URG_NONE;
+		at = b->copied_seq;
+	}
+	for (slot = b->rxq.head, left = b->rxq.n; slot != 0 && left && i < n_iov; left--) {
+		const struct pkt *p = pkt_slot(t, slot);
+		uint32_t n = to_mark(b, p->tot, at);
+
+		i = show_packet(t, p, iov, i, n_iov, n);
+		if (n < p->tot)
+			break;
+		at += n;
+		slot = p->next;
+	}
+	for (uint32_t k = 0; k < i; k++)
+		done += iov[k].iov_len;
+	for (; i < n_iov; i++)
+		iov[i] = (struct iovec){ NULL, 0 };
+	return done;
+}
+
 /* MSG_OOB (Linux's tcp_recv_urg()). */
 static int64_t recv_urgent(struct sk *sk, struct cursor *c, uint64_t want, uint32_t flags)
 {
@@ -457,7 +509,7 @@ int64_t tcp_recv(struct turn *t, struct sk *sk, const struct iovec *iov, uint32_
 		 uint32_t flags, uint32_t skip)
 {
 	struct cursor c = { iov, n_iov, 0 };
-	uint64_t want = iov_bytes(iov, n_iov), done;
+	uint64_t want = flags & TCP_RECV_SHOW ? 0 : iov_bytes(iov, n_iov), done;
 	struct tcb *b = tcb_of(sk);
 
 	if (sk->kind != SK_TCP)
@@ -468,6 +520,10 @@ int64_t tcp_recv(struct turn *t, struct sk *sk, const struct iovec *iov, uint32_
 		tcp_ready_sync(t, sk, 0);
 		return rc;
 	}
+	if (flags & TCP_RECV_SHOW) {
+		done = show_bytes(t, sk, (struct iovec *)(uintptr_t)iov, n_iov);
+		return done ? (int64_t)done : nothing(t, sk);
+	}
 	if (flags & TCP_RECV_PEEK) {
 		done = peek_bytes(t, sk, &c, want, skip);
 		return done || want == 0 ? (int64_t)done : nothing(t, sk);
@@ -475,6 +531,8 @@ int64_t tcp_recv(struct turn *t, struct sk *sk, const struct iovec *iov, uint32_
 	if (want == 0)
 		return 0;
 	done = read_bytes(t, sk, &c, want, flags);
+	if (flags & TCP_RECV_SHOWN && (int32_t)(b->urg_seq - b->copied_seq) < 0)
+		b->urg_state = TCP_URG_NONE;
 	if (done == 0)
 		return nothing(t, sk);
 	if (likely(tcp_is_sync(sk->state))) {
