@@ -65,10 +65,14 @@ def read_wrk(out):
     if re.search(r"Socket errors: connect [1-9]|Non-2xx", out):
         raise Failed("wrk saw errors:\n" + out)
     def us(text):
-        v, unit = re.match(r"([\d.]+)(us|ms|s|m)", text).groups()
+        m = re.match(r"([\d.]+)(us|ms|s|m)", text)
+        if not m:
+            raise Failed("wrk measured nothing:\n" + out)
+        v, unit = m.groups()
         return float(v) * {"us": 1, "ms": 1e3, "s": 1e6, "m": 6e7}[unit]
     return (float(re.search(r"Requests/sec:\s+([\d.]+)", out).group(1)),
-            us(re.search(r"50%\s+(\S+)", out).group(1)), us(re.search(r"99%\s+(\S+)", out).group(1)))
+            us(re.search(r"^ +50%\s+(\S+)", out, re.M).group(1)),
+            us(re.search(r"^ +99%\s+(\S+)", out, re.M).group(1)))
 
 
 class Postgres:
