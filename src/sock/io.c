@@ -157,7 +157,7 @@ int64_t tcp_read(struct ent e, struct io *io)
 	io->core_flags = core_recv_flags(io->flags);
 	if (unlikely(io->flags & MSG_ERRQUEUE))
 		return errqueue_read(e, NULL);
-	if (!recv_dry(e))
+	if (io->flags & MSG_OOB || !recv_dry(e))	/* an urgent byte is EPOLLPRI */
 		r = recv_turn(e, io);
 	if (r == 0 || (r < 0 && r != -EAGAIN))
 		return r;

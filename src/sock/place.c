@@ -61,12 +61,14 @@ int64_t sk_recv_in_place(int fd, struct iovec *iov, int n_iov, int flags)
 	bool waiting = false;
 	struct wait w;
 	struct sk *sk;
-	int err;
+	int err, i;
 
 	if (n_iov <= 0 || !iov || flags & ~MSG_DONTWAIT)
 		return -EINVAL;
+	for (i = 0; i < n_iov; i++)
+		iov[i] = (struct iovec){ NULL, 0 };
 	if (r)
-		return r == SK_PASS ? copy_recv(fd, iov, n_iov, flags) : r;
+		return r == SK_PASS ? copy_recv(fd, iov, flags) : r;
 	for (;;) {
 		r = show_turn(e, iov, n_iov);
 		if (r <= 0 && r != -EAGAIN)

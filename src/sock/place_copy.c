@@ -90,11 +90,10 @@ static int must_be_stream(int fd)
 
 /* ---- receiving ---------------------------------------------------------------------------------- */
 
-int64_t copy_recv(int fd, struct iovec *iov, int n_iov, int flags)
+int64_t copy_recv(int fd, struct iovec *iov, int flags)
 {
 	int64_t r = must_be_stream(fd);
 	struct copy *c;
-	int i;
 
 	if (r)
 		return r;
@@ -106,9 +105,8 @@ int64_t copy_recv(int fd, struct iovec *iov, int n_iov, int flags)
 	if (r < 0)
 		return r;
 	c->n = (uint32_t)r;
-	iov[0] = (struct iovec){ r ? c->mem : NULL, (size_t)r };
-	for (i = 1; i < n_iov; i++)
-		iov[i] = (struct iovec){ NULL, 0 };
+	if (r)
+		iov[0] = (struct iovec){ c->mem, (size_t)r };
 	return r;
 }
 
