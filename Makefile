@@ -23,6 +23,11 @@ core_src := $(wildcard src/base/*.c src/shm/*.c src/wire/*.c src/core/*/*.c)
 host_src := $(wildcard src/host/*.c src/exec/*.c)
 conf_src := $(wildcard src/conf/*.c)
 lib_src  := $(wildcard src/sock/*.c src/preload/*.c)
+ap_src := $(wildcard src/aperture/*.c)
+# With what it needs of the rest: the library for apertures between hosts stands alone.
+ap_all := $(ap_src) $(wildcard src/core/aperture/*.c) src/wire/ci.c src/wire/eth.c src/base/csum.c src/base/crc32c.c \
+	  src/base/hash.c src/host/clock.c src/host/crc32c_best.c
+example_src := $(wildcard examples/*.c)
 agent_src := $(wildcard src/agent/*.c)
 surr_src := $(wildcard src/surrogate/*.c)
 tool_src := $(wildcard tools/*.c)
@@ -41,10 +46,13 @@ units	:= $(patsubst test/%.c,$(O)/test/%,$(unit_src))
 models	:= $(patsubst test/%.c,$(O)/test/%,$(model_src))
 apps	:= $(patsubst test/%.c,$(O)/test/%,$(app_src))
 fuzzers	:= $(patsubst test/fuzz/%.c,$(O)/fuzz/%,$(fuzz_src))
+examples := $(patsubst %.c,$(O)/%,$(example_src))
+ap_lib	:= $(O)/lib/libonramp-aperture
 
-all: $(bins) $(O)/lib/libonramp.so $(O)/bin/onramp-sim
+all: $(bins) $(O)/lib/libonramp.so $(ap_lib).so $(ap_lib).a $(O)/bin/onramp-sim
 core: $(O)/libcore.a
-apps: $(apps) $(O)/test/bench/raw_echo
+apps: $(apps) $(O)/test/bench/raw_echo examples
+examples: $(examples)
 units: $(units) $(models)
 fuzzers: $(fuzzers)
 
@@ -84,6 +92,19 @@ $(O)/lib/libonramp.so: $(call obj,$(lib_src)) $(O)/libhost.a $(O)/libcore.a src/
 	$(CC) -shared $(LDFLAGS) -Wl,-z,defs,-z,now -Wl,--version-script=src/preload/exports.map -o $@ \
 		$(call obj,$(lib_src)) $(O)/libhost.a $(O)/libcore.a -ldl -lpthread
 
+$(ap_lib).so.0: $(call obj,$(ap_all)) src/aperture/exports.map
+	@mkdir -p $(@D)
+	$(CC) -shared $(LDFLAGS) -Wl,-z,defs,-z,now,-soname,libonramp-aperture.so.0 \
+		-Wl,--version-script=src/aperture/exports.map -o $@ $(call obj,$(ap_all))
+$(ap_lib).so: $(ap_lib).so.0
+	ln -sf $(<F) $@
+$(ap_lib).a: $(call obj,$(ap_all))
+	@mkdir -p $(@D)
+	@rm -f $@; $(AR) rcs $@ $^
+$(examples): $(O)/%: $(O)/o/%.o $(ap_lib).a
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $^
+
 $(O)/bin/onramp: $(call obj,$(tool_src)) $(O)/libhost.a $(O)/libcore.a
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ -ljson-c -linih
@@ -98,6 +119,7 @@ $(O)/bin/onramp-sim: $(O)/o/sim/main.o $(O)/libsim.a $(O)/libcore.a
 	$(CC) $(LDFLAGS) -o $@ $^ -lpcap
 
 $(O)/test/unit/% $(O)/test/state/%: private LIBS = -lcmocka -lpcap -linih -lpthread
+$(O)/test/unit/aperture_api: $(ap_lib).a
 $(units): $(O)/test/%: $(O)/o/test/%.o $(O)/libsim.a $(O)/libhost.a $(O)/libcore.a
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
@@ -144,15 +166,19 @@ bench: deps
 	@$(MAKE) -s all apps
 	test/bench/bench
 install: all
-	install -d $(I)/bin $(I)/sbin $(I)/lib/onramp $(I)/libexec/onramp $(addprefix $(I)/share/man/man,1 5 7 8)
+	install -d $(I)/bin $(I)/sbin $(I)/lib/onramp $(I)/libexec/onramp $(addprefix $(I)/share/man/man,1 3 5 7 8)
+	install -d $(I)/include/onramp
 	install $(O)/bin/onramp $(I)/bin
 	install $(O)/bin/onrampd $(I)/sbin
 	install $(O)/bin/onramp-surrogate $(I)/libexec/onramp
 	install -m 644 $(O)/lib/libonramp.so $(I)/lib/onramp
-	for p in docs/man/*.[1578]; do install -m 644 $$p $(I)/share/man/man$${p##*.}; done
+	install -m 644 include/onramp/*.h $(I)/include/onramp
+	install -m 644 $(ap_lib).a $(ap_lib).so.0 $(I)/lib
+	ln -sf libonramp-aperture.so.0 $(I)/lib/libonramp-aperture.so
+	for p in docs/man/*.[13578]; do install -m 644 $$p $(I)/share/man/man$${p##*.}; done
 clean:
 	rm -rf $(O)
 
-.PHONY: all core apps units fuzzers deps check test nightly demo demo-user bench clean install
+.PHONY: all core apps examples units fuzzers deps check test nightly demo demo-user bench clean install
 .SECONDARY:
 -include $(shell find $(O)/o -name '*.d' 2>/dev/null)

@@ -79,9 +79,11 @@ struct apw_connect {
 	uint16_t lport;		/* here, bound: whose queue hears of it */
 	struct apw_side side;
 	uint32_t window;	/* from apw_window(), to be mapped on that host; 0: make one */
+	bool	 polled;	/* who asks looks at the state: no OPEN, and APW_FAILED instead of CLOSED */
 };
 
-enum apw_conn_state { APW_CLOSED, APW_CONNECTING, APW_ASKED, APW_ACCEPTING, APW_OPEN, APW_CLOSING };
+/* APW_FAILED: did not come about, `why` says why; apw_close() forgets it. */
+enum apw_conn_state { APW_CLOSED, APW_CONNECTING, APW_ASKED, APW_ACCEPTING, APW_OPEN, APW_CLOSING, APW_FAILED };
 
 struct apw_terms {		/* what the other side announced */
 	uint64_t size;
@@ -93,7 +95,8 @@ struct apw_terms {		/* what the other side announced */
 struct apw_conn {		/* its number is that of its incoming row */
 	uint8_t	 state;		/* enum apw_conn_state; writer: conn.c */
 	uint8_t	 tries;
-	bool	 keep_window;
+	bool	 keep_window, polled;
+	uint8_t	 why;		/* enum ci_error */
 	uint16_t lport, rport;
 	uint32_t in_index;	/* its name for others */
 	uint32_t out;		/* row of its outgoing aperture; 0: none */
@@ -130,10 +133,11 @@ struct apw *apw_init(void *mem, const struct apw_conf *c);
 /* Invariants of docs/internals/apertures-wire.md; must() if one is broken. */
 void apw_check(const struct apw *e);
 uint64_t apw_count(const struct apw *e, enum apw_count c);
+uint32_t apw_host(const struct apw *e);
 
 /* Memory that may be offered. -ENOSPC. Ended once no aperture is on it: -EBUSY. */
 must_check int apw_region(struct apw *e, void *base, uint64_t bytes, uint32_t *ret);
-must_check int apw_region_end(struct apw *e, uint32_t region);
+int apw_region_end(struct apw *e, uint32_t region);
 /* A queue in mem (apw_evq_bytes() long, zero). Queue 0 is the system's. -ENOSPC. */
 must_check int apw_queue(struct apw *e, void *mem, uint32_t n_ev, uint32_t n_words, uint32_t *ret);
 void apw_crit(struct apw *e, uint32_t queue, const struct apw_crit *c);
@@ -150,6 +154,7 @@ must_check int apw_bind(struct apw *e, uint16_t port, const struct apw_offer *o,
 int apw_unbind(struct apw *e, uint64_t now, uint16_t port);
 /* What ALIVE is answered with (S2-PORT-04). */
 void apw_port_state(struct apw *e, uint16_t port, enum ci_port_state s);
+void apw_all_states(struct apw *e, enum ci_port_state s);
 /* The row of a port's messages (kind APW_PORT) or of its variable ones (APW_IPQ); NULL: not bound. */
 struct apw_in *apw_port_row(struct apw *e, uint16_t port, enum apw_kind kind);
 
@@ -162,6 +167,9 @@ must_check int apw_connect(struct apw *e, uint64_t now, const struct apw_connect
 int apw_accept(struct apw *e, uint64_t now, uint32_t conn, uint16_t port, const struct apw_side *side);
 int apw_reject(struct apw *e, uint64_t now, uint32_t conn, enum ci_error why);
 int apw_close(struct apw *e, uint64_t now, uint32_t conn);
+/* Who died in the middle of something leaves an engine that nobody may move. What can still be done
+ * is to read it: the CLOSE (CI_MSG_LEN bytes) for the connection of that row; 0: it has none. */
+uint32_t apw_last_words(const struct apw *e, uint32_t row, uint8_t *p, struct apw_addr *ret_to);
 /* By the number in events; NULL: there is none. */
 const struct apw_conn *apw_conn(const struct apw *e, uint32_t conn);
 /* Its outgoing aperture's address on the local bus and size. -ENOTCONN, -ENOENT. */
@@ -209,6 +217,8 @@ must_check int apw_store(struct apw *e, uint64_t now, uint64_t bus, const void *
 uint32_t apw_store_max(const struct apw *e);
 /* An event of eight bytes to an aperture that is a queue. As apw_store(); -EOPNOTSUPP: memory. */
 must_check int apw_event(struct apw *e, uint64_t now, uint64_t bus, uint32_t a, uint32_t b);
+/* A delivery event with a word of one's own, after all stores before it. As apw_store(). */
+must_check int apw_notify(struct apw *e, uint64_t now, uint64_t bus, uint32_t value, uint32_t flags);
 /* Closes the frame that waits for more stores. */
 void apw_flush(struct apw *e);
 
@@ -220,6 +230,7 @@ uint32_t apw_read_max(const struct apw *e);
 /* -EINPROGRESS; or 0 or what went wrong, and the read is forgotten: -EIO stores were lost (what
  * follows is in step again), -ETIMEDOUT, -ERANGE, -EACCES, -ECONNRESET. */
 must_check int apw_read_done(struct apw *e, uint32_t read);
+bool apw_read_over(const struct apw *e, uint32_t read);	/* apw_read_done() has something to say */
 void apw_read_cancel(struct apw *e, uint32_t read);
 
 /* ---- frames and time ----------------------------------------------------------------------------- */

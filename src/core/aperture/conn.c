@@ -97,7 +97,7 @@ static struct apw_conn *known(struct apw *e, const struct apw_addr *from, const 
 
 /* ---- messages about a connection ----------------------------------------------------------------------- */
 
-static void tell(struct apw *e, const struct apw_conn *c, enum ci_msg_type type, uint8_t ack)
+static struct ci_msg about(const struct apw *e, const struct apw_conn *c, enum ci_msg_type type, uint8_t ack)
 {
 	const struct apw_in *r = apw_in_row(e, row_of(e, c));
 	struct ci_msg m = {
@@ -110,7 +110,29 @@ static void tell(struct apw *e, const struct apw_conn *c, enum ci_msg_type type,
 
 	m.flags |= (r->checks & APW_CK_SEQ ? CI_M_SEQ : 0) | (r->step ? CI_M_STEP : 0) |
 		   (r->flags & APW_F_READ ? CI_M_READ : 0) | (r->flags & APW_F_WRITE ? CI_M_WRITE : 0);
+	return m;
+}
+
+static void tell(struct apw *e, const struct apw_conn *c, enum ci_msg_type type, uint8_t ack)
+{
+	struct ci_msg m = about(e, c, type, ack);
+
 	apw_msg_out(e, &c->peer, &m, NULL);
+}
+
+uint32_t apw_last_words(const struct apw *e, uint32_t row, uint8_t *p, struct apw_addr *ret_to)
+{
+	const struct apw_conn *c = &e->conns[row & e->in.mask];
+	struct ci_msg m;
+
+	if (c->state != APW_OPEN && c->state != APW_ACCEPTING && c->state != APW_CLOSING)
+		return 0;
+	m = about(e, c, CI_CLOSE, 0);
+	m.dst_host = c->peer.host;
+	m.src_host = e->conf.host;
+	m.arg = CI_E_LINK;
+	*ret_to = c->peer;
+	return wire_ci_msg_emit(p, &m, NULL, e->conf.crc);
 }
 
 /* An answer to somebody of whom we keep nothing: their own words turned round. */
@@ -262,7 +284,6 @@ static void finish(struct apw *e, struct apw_conn *c, enum ci_error why)
 		shut(e, c);
 	timer_off(e, c);
 	chain_off(e, c);
-	event(e, c, APW_EV_CLOSED, why);
 	if (p && p->n_conns)
 		p->n_conns--;
 	if (c->out && c->keep_window)
@@ -270,6 +291,13 @@ static void finish(struct apw *e, struct apw_conn *c, enum ci_error why)
 	else if (c->out)
 		apw_out_close(e, c->out);
 	apw_ev(e, APW_N_CLOSED);
+	if (c->polled && c->state == APW_CONNECTING) {
+		c->out = 0;
+		c->why = (uint8_t)why;
+		c->state = APW_FAILED;
+		return;
+	}
+	event(e, c, APW_EV_CLOSED, why);
 	apw_in_close(e, c->in_index);
 }
 
@@ -302,6 +330,7 @@ int apw_connect(struct apw *e, uint64_t now, const struct apw_connect *a, uint32
 	c->side = a->side;
 	c->out = a->window;
 	c->keep_window = a->window != 0;
+	c->polled = a->polled;
 	if (a->window)
 		apw_table_edit(&e->out, a->window)->out.conn = c->in_index;
 	p->n_conns++;
@@ -339,7 +368,8 @@ static void on_accept(struct apw *e, uint64_t now, const struct apw_addr *from, 
 	set_state(e, c, APW_OPEN, now);
 	apw_ev(e, APW_N_OPENED);
 	tell(e, c, CI_ACCEPT, CI_M_ACK);
-	event(e, c, APW_EV_OPEN, 0);
+	if (!c->polled)
+		event(e, c, APW_EV_OPEN, 0);
 }
 
 /* ---- who is asked ------------------------------------------------------------------------------------------- */
@@ -493,7 +523,8 @@ void apw_on_answer(struct apw *e, uint64_t now, const struct apw_addr *from, con
 	struct apw_conn *c = apw_conn_at(e, m->peer_index);
 
 	/* C3 */
-	if (!c || apw_in_row(e, row_of(e, c))->nonce != m->peer_nonce || c->peer.host != from->host ||
+	if (!c || c->state == APW_FAILED || apw_in_row(e, row_of(e, c))->nonce != m->peer_nonce ||
+	    c->peer.host != from->host ||
 	    (c->state != APW_CONNECTING && c->peer_nonce != m->nonce)) {
 		apw_ev(e, APW_N_MSG_STALE);
 		if (m->flags & CI_M_ACK || !m->index)
@@ -532,9 +563,14 @@ int apw_close(struct apw *e, uint64_t now, uint32_t conn)
 
 	if (!c || c->state == APW_CLOSING)
 		return -ENOENT;
+	if (c->state == APW_FAILED) {
+		apw_in_close(e, conn);
+		return 0;
+	}
 	if (c->state == APW_ASKED)
 		return apw_reject(e, now, conn, CI_E_DENIED);
 	if (c->state == APW_CONNECTING) {	/* an ACCEPT on its way is answered by CLOSE (C4) */
+		c->polled = false;
 		finish(e, c, CI_E_NONE);
 		return 0;
 	}

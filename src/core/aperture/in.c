@@ -203,11 +203,11 @@ static void burst(struct arrival *a, const struct apw_in *r, const struct ci_bur
 {
 	uint8_t *dst;
 
-	if (!(r->flags & APW_F_WRITE)) {
-		reject(a, &b->dst, b->seq, b->from, APW_N_BAD_PERM);
-		return;
-	}
-	if (b->len) {
+	if (b->len) {	/* an event alone writes nothing, and asks nobody's leave */
+		if (!(r->flags & APW_F_WRITE)) {
+			reject(a, &b->dst, b->seq, b->from, APW_N_BAD_PERM);
+			return;
+		}
 		dst = apw_reach(a->e, r, b->dst.offset, b->len);
 		if (!dst) {
 			reject(a, &b->dst, b->seq, b->from, APW_N_BAD_EXTENT);

@@ -78,6 +78,8 @@ uint64_t apw_count(const struct apw *e, enum apw_count c)
 	return e->count[c];
 }
 
+uint32_t apw_host(const struct apw *e) { return e->conf.host; }
+
 /* ---- regions, queues ------------------------------------------------------------------------------ */
 
 int apw_region(struct apw *e, void *base, uint64_t bytes, uint32_t *ret)

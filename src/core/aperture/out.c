@@ -167,6 +167,27 @@ int apw_store(struct apw *e, uint64_t now, uint64_t bus, const void *p, uint32_t
 	return 0;
 }
 
+int apw_notify(struct apw *e, uint64_t now, uint64_t bus, uint32_t value, uint32_t flags)
+{
+	struct apw_out *r;
+	uint64_t offset;
+	int err = locate(e, bus, 0, &r, &offset);
+
+	if (err)
+		return err;
+	if (r->type != CI_TYPE_DATA)
+		return -EOPNOTSUPP;
+	if (apw_frames_free(e) < 2) {
+		apw_ev(e, APW_N_TX_FULL);
+		return -ENOBUFS;
+	}
+	/* The word travels as the offset of nothing. */
+	add(e, now, r, (uint64_t)value - r->remote_base, NULL, 0, true);
+	if ((flags & APW_S_FLUSH) || !e->conf.pack || wire_ci_room(&e->build) == 0)
+		apw_flush(e);
+	return 0;
+}
+
 int apw_event(struct apw *e, uint64_t now, uint64_t bus, uint32_t a, uint32_t b)
 {
 	struct ci_hdr h = { .op = CI_EVENT, .src_host = e->conf.host };
@@ -306,6 +327,12 @@ int apw_read_done(struct apw *e, uint32_t read)
 		return -EINPROGRESS;
 	d->state = RD_FREE;
 	return d->result;
+}
+
+bool apw_read_over(const struct apw *e, uint32_t read)
+{
+	must(read < e->conf.n_reads);
+	return e->reads[read].state == RD_DONE;
 }
 
 void apw_read_cancel(struct apw *e, uint32_t read)

@@ -60,8 +60,10 @@ int apw_unbind(struct apw *e, uint64_t now, uint16_t port)
 	if (!p)
 		return -ENOENT;
 	for (uint32_t i = 1; p->n_conns && i <= e->in.mask; i++)
-		if (e->conns[i].state != APW_CLOSED && e->conns[i].lport == port)
+		if (e->conns[i].state != APW_CLOSED && e->conns[i].lport == port) {
 			apw_close(e, now, e->conns[i].in_index);
+			e->conns[i].lport = 0;	/* its end concerns nobody who binds the port next */
+		}
 	e->port_map[port] = 0;
 	memset(p, 0, sizeof(*p));
 	return 0;
@@ -73,6 +75,12 @@ void apw_port_state(struct apw *e, uint16_t port, enum ci_port_state s)
 
 	if (p)
 		p->state = (uint8_t)s;
+}
+
+void apw_all_states(struct apw *e, enum ci_port_state s)
+{
+	for (uint32_t i = 0; i < e->conf.n_ports; i++)
+		e->ports[i].state = (uint8_t)s;
 }
 
 struct apw_in *apw_port_row(struct apw *e, uint16_t port, enum apw_kind kind)

@@ -1,0 +1,324 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What carries frames: UDP datagrams, whose first two bytes are the type that Ethernet would have
+ * in its header, or Ethernet frames of our own types, through a packet socket.
+ *
+ * The socket of an endpoint without a helper is used by libc's names, so that whoever interposes
+ * those (onramp itself, under `onramp run`) may carry it; with a helper, both use the kernel's.
+ */
+#include "aperture/self.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <linux/filter.h>
+#include <linux/if_packet.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "host/sys.h"
+#include "wire/eth.h"
+
+#define PREFIX		2	/* bytes of type before a frame in a datagram */
+#define LEAD		64	/* a buffer's room in front: PREFIX or ETH_HDR_LEN end there */
+#define SOCKET_BYTES	(4 << 20)
+
+/* ---- names of hosts --------------------------------------------------------------------------- */
+
+int ap_parse_ip4(const char *text, char sep, uint32_t *ret, long *ret_number)
+{
+	char host[INET_ADDRSTRLEN], *end;
+	const char *at = strchr(text, sep);
+	size_t n = at ? (size_t)(at - text) : strlen(text);
+	struct in_addr a;
+
+	if (n >= sizeof(host))
+		return -EINVAL;
+	memcpy(host, text, n);
+	host[n] = '\0';
+	if (inet_pton(AF_INET, host, &a) != 1)
+		return -EINVAL;
+	*ret = __builtin_bswap32(a.s_addr);
+	*ret_number = -1;
+	if (at) {
+		*ret_number = strtol(at + 1, &end, 10);
+		if (end == at + 1 || *end || *ret_number < 0 || *ret_number > 65535)
+			return -EINVAL;
+	}
+	return 0;
+}
+
+int carrier_parse(const struct onramp_ap *ap, const char *text, struct apw_addr *ret)
+{
+	long port;
+	int r;
+
+	memset(ret, 0, sizeof(*ret));
+	r = ap_parse_ip4(text, ':', &ret->host, &port);
+	if (r)
+		return r;
+	if (!ret->host || (!ap->is_ether && port <= 0))
+		return -EINVAL;
+	ret->carrier = ap->is_ether ? 0 : (uint16_t)port;
+	return 0;
+}
+
+int carrier_address(struct onramp_ap *ap, char *text, size_t n)
+{
+	struct sockaddr_in sa;
+	socklen_t len = sizeof(sa);
+	uint32_t h;
+	int got;
+
+	if (ap->is_ether) {
+		h = apw_host(ap->e);
+		got = snprintf(text, n, "%u.%u.%u.%u", h >> 24, h >> 16 & 255, h >> 8 & 255, h & 255);
+	} else {
+		if (ap->raw ? sys_getsockname(ap->fd, &sa, &len) : getsockname(ap->fd, (struct sockaddr *)&sa, &len))
+			return -EBADF;
+		h = __builtin_bswap32(sa.sin_addr.s_addr);
+		got = snprintf(text, n, "%u.%u.%u.%u:%u", h >> 24, h >> 16 & 255, h >> 8 & 255, h & 255,
+			       __builtin_bswap16(sa.sin_port));
+	}
+	return got < 0 || (size_t)got >= n ? -ENOSPC : 0;
+}
+
+/* ---- opening ----------------------------------------------------------------------------------- */
+
+static int udp_open(struct onramp_ap *ap, uint32_t host, long port)
+{
+	struct sockaddr_in sa = { .sin_family = AF_INET, .sin_addr.s_addr = __builtin_bswap32(host),
+				  .sin_port = __builtin_bswap16((uint16_t)(port > 0 ? port : 0)) };
+	int type = SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, r;
+
+	ap->fd = ap->raw ? sys_socket(AF_INET, type, 0) : socket(AF_INET, type, 0);
+	if (ap->fd < 0)
+		return ap->raw ? ap->fd : -errno;
+	r = ap->raw ? sys_bind(ap->fd, &sa, sizeof(sa)) : bind(ap->fd, (struct sockaddr *)&sa, sizeof(sa)) ? -errno : 0;
+	return r;
+}
+
+/* Frames of our two types to this very host, and nothing else of what the interface hears. */
+static int only_ours(int fd, uint32_t host)
+{
+	struct sock_filter f[] = {
+		BPF_STMT(BPF_LD | BPF_H | BPF_ABS, 12),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, CI_TYPE_DATA, 3, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, CI_TYPE_EVENT, 0, 6),
+		BPF_STMT(BPF_LD | BPF_H | BPF_ABS, ETH_HDR_LEN),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, CI_TYPE_MSG, 2, 0),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, ETH_HDR_LEN + 8),	/* a frame's host */
+		BPF_JUMP(BPF_JMP | BPF_JA, 1, 0, 0),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, ETH_HDR_LEN + 4),	/* a message's */
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, host, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, 0xffff),
+		BPF_STMT(BPF_RET | BPF_K, 0),
+	};
+	struct sock_fprog prog = { n_elems(f), f };
+
+	return sys_setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &prog, sizeof(prog));
+}
+
+static int ether_open(struct onramp_ap *ap, const char *interface, uint32_t *host)
+{
+	struct ifreq ifr = { 0 };
+	struct sockaddr_ll sa = { .sll_family = AF_PACKET, .sll_protocol = __builtin_bswap16(0x0003) };
+	int one = 1, r;
+
+	if (strlen(interface) >= IFNAMSIZ)
+		return -ENODEV;
+	memcpy(ifr.ifr_name, interface, strlen(interface) + 1);
+	/* Protocol 0: nothing comes in before the filter is there. */
+	ap->fd = sys_socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (ap->fd < 0)
+		return ap->fd;
+	if (sys_ioctl(ap->fd, SIOCGIFINDEX, &ifr) < 0)
+		return -ENODEV;
+	ap->ether.ifindex = sa.sll_ifindex = ifr.ifr_ifindex;
+	if (sys_ioctl(ap->fd, SIOCGIFHWADDR, &ifr) < 0)
+		return -ENODEV;
+	memcpy(ap->ether.mac, ifr.ifr_hwaddr.sa_data, 6);
+	if (!*host) {
+		int s = sys_socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+		r = s < 0 ? s : sys_ioctl(s, SIOCGIFADDR, &ifr);
+		if (s >= 0)
+			sys_close(s);
+		if (r < 0)
+			return -EADDRNOTAVAIL;
+		*host = __builtin_bswap32(((struct sockaddr_in *)(void *)&ifr.ifr_addr)->sin_addr.s_addr);
+	}
+	(void)sys_setsockopt(ap->fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, &one, sizeof(one));
+	(void)sys_setsockopt(ap->fd, SOL_PACKET, PACKET_QDISC_BYPASS, &one, sizeof(one));
+	r = only_ours(ap->fd, *host);
+	return r ? r : sys_bind(ap->fd, &sa, sizeof(sa));
+}
+
+int carrier_open(struct onramp_ap *ap, const char *address, const char *interface, uint32_t *ret_host)
+{
+	int bytes = SOCKET_BYTES, r;
+	uint32_t host = 0;
+	long port = -1;
+
+	r = address ? ap_parse_ip4(address, ':', &host, &port) : 0;
+	if (r)
+		return r;
+	ap->is_ether = interface != NULL;
+	if (interface)
+		ap->raw = true;
+	r = interface ? ether_open(ap, interface, &host) : udp_open(ap, host, port);
+	if (r) {
+		carrier_close(ap);
+		return r;
+	}
+	(void)sys_setsockopt(ap->fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes));
+	(void)sys_setsockopt(ap->fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
+	*ret_host = host;
+	return 0;
+}
+
+void carrier_close(struct onramp_ap *ap)
+{
+	if (ap->fd >= 0) {
+		if (ap->raw)
+			sys_close(ap->fd);
+		else
+			close(ap->fd);
+	}
+	ap->fd = -1;
+}
+
+/* ---- frames out ------------------------------------------------------------------------------------ */
+
+struct outgoing { struct sockaddr_in to; uint8_t head[ETH_HDR_LEN]; struct iovec v[2]; };
+
+static void address_frame(const struct onramp_ap *ap, const struct apw_addr *to, uint16_t type, struct outgoing *o,
+			  struct msghdr *h)
+{
+	static const uint8_t nobody[6], everybody[6] = { 255, 255, 255, 255, 255, 255 };
+
+	memset(h, 0, sizeof(*h));
+	o->v[0].iov_base = o->head;
+	h->msg_iov = o->v;
+	h->msg_iovlen = 2;
+	if (ap->is_ether) {
+		struct eth_hdr eth = { .type = type == CI_TYPE_MSG ? CI_TYPE_EVENT : type };
+
+		memcpy(eth.dst, memcmp(to->mac, nobody, 6) ? to->mac : everybody, 6);
+		memcpy(eth.src, ap->ether.mac, 6);
+		wire_eth_emit(o->head, &eth);
+		o->v[0].iov_len = ETH_HDR_LEN;
+	} else {
+		put_be16(o->head, type);
+		o->v[0].iov_len = PREFIX;
+		o->to = (struct sockaddr_in){ .sin_family = AF_INET, .sin_port = __builtin_bswap16(to->carrier),
+					      .sin_addr.s_addr = __builtin_bswap32(to->host) };
+		h->msg_name = &o->to;
+		h->msg_namelen = sizeof(o->to);
+	}
+}
+
+static int send_one(struct onramp_ap *ap, const struct apw_addr *to, uint16_t type, const uint8_t *p, uint32_t n)
+{
+	struct outgoing o;
+	struct msghdr h;
+	ssize_t r;
+
+	address_frame(ap, to, type, &o, &h);
+	o.v[1] = (struct iovec){ (void *)(uintptr_t)p, n };
+	if (ap->raw)
+		return (int)sys_sendmsg(ap->fd, &h, MSG_DONTWAIT | MSG_NOSIGNAL);
+	r = sendmsg(ap->fd, &h, MSG_DONTWAIT | MSG_NOSIGNAL);
+	return r < 0 ? -errno : (int)r;
+}
+
+void carrier_send_raw(struct onramp_ap *ap, const struct apw_addr *to, uint16_t type, const uint8_t *p, uint32_t n)
+{
+	(void)send_one(ap, to, type, p, n);
+}
+
+bool carrier_send(struct onramp_ap *ap)
+{
+	struct apw_frame *f;
+
+	while ((f = apw_tx_peek(ap->e)) != NULL) {
+		int r = send_one(ap, &f->to, f->type, f->bytes + f->start, f->len);
+
+		if (r == -EINTR)
+			continue;
+		if (r == -EAGAIN || r == -ENOBUFS)
+			return false;
+		if (r < 0)
+			ap->net_err = r;	/* this frame will never go; as if it were lost, and told */
+		apw_tx_pop(ap->e);
+	}
+	return true;
+}
+
+/* ---- frames in --------------------------------------------------------------------------------------- */
+
+static int receive(struct onramp_ap *ap, struct mmsghdr *m, struct sockaddr_in *from, struct iovec *v)
+{
+	uint32_t head = ap->is_ether ? ETH_HDR_LEN : PREFIX;
+	int r;
+
+	for (uint32_t i = 0; i < N_BATCH; i++) {
+		/* What follows the header is aligned: words in it can be copied whole. */
+		v[i] = (struct iovec){ ap->buffers + (size_t)i * ap->buffer_stride + LEAD - head,
+				       ap->buffer_stride - LEAD + head };
+		memset(&m[i], 0, sizeof(m[i]));
+		m[i].msg_hdr.msg_iov = &v[i];
+		m[i].msg_hdr.msg_iovlen = 1;
+		if (!ap->is_ether) {
+			m[i].msg_hdr.msg_name = &from[i];
+			m[i].msg_hdr.msg_namelen = sizeof(from[i]);
+		}
+	}
+	if (ap->raw)
+		return sys_recvmmsg(ap->fd, m, N_BATCH, MSG_DONTWAIT, NULL);
+	r = recvmmsg(ap->fd, m, N_BATCH, MSG_DONTWAIT, NULL);
+	return r < 0 ? -errno : r;
+}
+
+/* S2-PORT-04: whoever asks how the program is gets to know how it was when the question came. */
+static void about_state(struct onramp_ap *ap, uint16_t type, const uint8_t *p, uint32_t n, enum ci_port_state s)
+{
+	if ((type == CI_TYPE_MSG || type == CI_TYPE_EVENT) && n >= CI_MSG_LEN && p[3] == CI_ALIVE)
+		apw_all_states(ap->e, s);
+}
+
+int carrier_receive(struct onramp_ap *ap, uint64_t now, enum ci_port_state s)
+{
+	struct mmsghdr m[N_BATCH];
+	struct sockaddr_in from[N_BATCH];
+	struct iovec v[N_BATCH];
+	uint32_t head = ap->is_ether ? ETH_HDR_LEN : PREFIX;
+	int n = receive(ap, m, from, v);
+
+	for (int i = 0; i < n; i++) {
+		const uint8_t *p = v[i].iov_base;
+		uint32_t len = m[i].msg_len;
+		struct apw_addr a = { 0 };
+		uint16_t type;
+
+		if (len < head || (m[i].msg_hdr.msg_flags & MSG_TRUNC))
+			continue;
+		if (ap->is_ether) {
+			memcpy(a.mac, p + 6, 6);
+			type = get_be16(p + 12);
+		} else {
+			a.host = __builtin_bswap32(from[i].sin_addr.s_addr);
+			a.carrier = __builtin_bswap16(from[i].sin_port);
+			type = get_be16(p);
+		}
+		about_state(ap, type, p + head, len - head, s);
+		apw_rx(ap->e, now, &a, type, p + head, len - head);
+	}
+	if (n > 0)
+		apw_rx_end(ap->e);
+	return n > 0 ? n : 0;
+}
