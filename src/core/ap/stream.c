@@ -675,7 +675,8 @@ static void after_read(struct turn *t, struct sk *sk, const struct lines *l, uin
 	sk->rxq_bytes = acquire32(&l->in->tx.wr) - a->rd;
 	if (sk->rxq_bytes >= max_u32(sk->rcvlowat, 1) && a->urg_state == AP_URG_NONE)
 		return;
-	conn_sync(t, sk, 0);
+	if (sk->ready & (EPOLLIN | EPOLLPRI))
+		conn_sync(t, sk, 0);
 	if (sk->items && !(a->flags & AP_F_WISHED))
 		stream_wish(t, sk, l);
 }

@@ -83,8 +83,10 @@ void sk_put(struct turn *t, struct sk *sk)
 		listen_remove(t, sk);
 	if (sk->flags & SK_F_WORK)
 		sk_list_cut(t, &work_list, sk);
-	if (sk->flags & SK_F_TXWAIT)
+	if (sk->flags & SK_F_TXWAIT) {
+		t->timers = 1;
 		sk_list_cut(t, &txwait_list, sk);
+	}
 	tmr_cut(t, sk);
 	ep_forget(t, sk);
 	t->wakes |= sk->wait_mask;
@@ -233,4 +235,8 @@ void sk_list_cut(struct turn *t, const struct sk_list *l, struct sk *sk)
 void sk_work(struct turn *t, struct sk *sk) { sk_list_push(t, &work_list, sk); }
 struct sk *sk_work_pop(struct turn *t) { return sk_list_pop(t, &work_list); }
 void sk_txwait(struct turn *t, struct sk *sk) { sk_list_push(t, &txwait_list, sk); }
-struct sk *sk_txwait_pop(struct turn *t) { return sk_list_pop(t, &txwait_list); }
+struct sk *sk_txwait_pop(struct turn *t)
+{
+	t->timers = 1;
+	return sk_list_pop(t, &txwait_list);
+}

@@ -72,6 +72,7 @@ static void wheel_link(struct turn *t, struct sk *sk)
 	uint64_t ahead = tick > w->now_tick ? tick - w->now_tick : 0;
 	uint32_t l, slot, *head;
 
+	t->timers = 1;
 	if (ahead >= WHEEL_SPAN)
 		ahead = WHEEL_SPAN - 1;
 	l = ahead ? (63u - (uint32_t)__builtin_clzll(ahead)) / LEVEL_SHIFT : 0;
@@ -94,6 +95,7 @@ static void wheel_unlink(struct turn *t, struct sk *sk)
 	uint32_t slot = sk->tmr_bucket & SLOT_MASK;
 	uint32_t next = sk->tmr_next & t->map->sk_mask, prev = sk->tmr_prev & t->map->sk_mask;
 
+	t->timers = 1;
 	if (next)
 		sk_slot(t, next)->tmr_prev = prev;
 	if (prev)
@@ -176,6 +178,7 @@ struct sk *tmr_pop(struct turn *t)
 	/* Each step takes a socket out of the present bucket, or goes on by a bucket. */
 	uint64_t left = 2ull * t->map->sk_mask + 2 * WHEEL_LEVELS * WHEEL_SLOTS;
 
+	t->timers = 1;
 	for (; left; left--) {
 		uint32_t slot = w->bucket[0][w->now_tick & SLOT_MASK] & t->map->sk_mask;
 		struct sk *sk = sk_slot(t, slot);

@@ -92,7 +92,8 @@ uint64_t turn_end(struct turn *t, bool *ret_contended)
 	_Atomic uint64_t *door = door_of(t->map);
 	uint64_t seen;
 
-	poke64(&t->map->seg->deadline, stack_deadline(t));
+	if (t->timers || t->map->seg->txwait_head)
+		poke64(&t->map->seg->deadline, stack_deadline(t));
 	/* relaxed: only a guess, the compare-and-swap below decides. */
 	seen = atomic_load_explicit(door, memory_order_relaxed);
 	for (;;) {
@@ -178,6 +179,7 @@ bool turn_adopt(struct turn *t, const struct stack_map *map, enum executor who, 
 			door_word(who, tid) | (seen & (DOOR_ERRANDS | DOOR_CONTENDED)),
 			memory_order_acq_rel, memory_order_relaxed));
 	turn_start(t, map, who, 0, now);
+	t->timers = 1;
 	ev(t, EV_ADOPTED, 0, dead_tid, dead_who);
 	return true;
 }

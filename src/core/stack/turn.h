@@ -80,6 +80,7 @@ struct turn {
 	uint64_t trims;		/* bit per pair: ring memory of it lies idle (core/ap/ap.h) */
 	uint64_t ap_rings;	/* bit per pair: its other stack sleeps, write to its pipe */
 	uint32_t asks;		/* 1: seg->neigh_asks or port_scarce wants the agent */
+	uint32_t timers;	/* 1: the wheel or the tx-wait list moved: seg->deadline is to be found anew */
 	uint32_t n_woken;	/* threads woken so far (S0c-IRQ-03) */
 	mishap_fn mishap;
 	void *mishap_arg;
