@@ -233,7 +233,7 @@ def on_kernel(why):
     if why["code"] != "NONE":
         return [why["reason"]]
     return ["%s for %d sockets" % (code, n) for code, n in why["counts"].items()
-            if n and code not in ("NONE", "UNDECIDED", "NOT_INET")]
+            if n and code not in ("NONE", "APERTURE", "UNDECIDED", "NOT_INET")]
 
 
 class Rig(Host):

@@ -353,7 +353,13 @@ void conn_take(struct turn *t, uint32_t slot, uint32_t side, uint32_t chan, uint
 	struct lines l;
 	struct ap *a;
 
-	if (!p || (chan & 1) == side || own->nonce || !nonce)	/* C2; theirs to open */
+	if (!p || (chan & 1) == side || !nonce)		/* C2; theirs to open */
+		return;
+	/* The opener's line may have been anew in part when we last settled: its flags were, and
+	 * hid that it had gone, and its nonce was not. It is by now. */
+	if (own->nonce != nonce)
+		chan_settle(t, slot, side, chan);
+	if (own->nonce)
 		return;
 	if (acquire32(&p->chan[chan].name.nonce) != nonce)	/* pairs with release32() in open_channel() */
 		return;

@@ -139,6 +139,8 @@ static void sweep(struct turn *t, uint32_t slot, uint32_t side, struct ap_pair *
 		const struct ap_chan_own *own = &table_at(t, slot)->chan[side][c];
 		bool opens = (c & 1) != side;		/* theirs to open */
 
+		if (opens && own->nonce != nonce)
+			chan_settle(t, slot, side, c);	/* begun anew */
 		if (opens && nonce && !own->nonce && acquire32(&p->chan[c].dir[~side & 1].tx.nonce) == nonce)
 			one_event(t, slot, side, &(struct ap_event){ AP_EV_CONNECT, c, nonce, 0 });
 		else if (own->nonce)
