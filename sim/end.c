@@ -32,6 +32,13 @@ static bool explained(struct sim *w, const struct end *e)
 	return e->talk->may_fail || (n && !e->talk->ap);
 }
 
+/* Its peer may be gone, and it is never told. Through an aperture nothing is lost: it is told, or
+ * it hangs (S5), unless the peer's socket lives on in another process. */
+static bool may_be_left(const struct end *e)
+{
+	return !e->talk->ap || e->talk->tainted || other(e)->inherited;
+}
+
 void end_finish(struct sim *w, struct end *e, int err)
 {
 	struct end *o = other(e);
@@ -53,7 +60,7 @@ void end_finish(struct sim *w, struct end *e, int err)
 			 (unsigned long long)e->rx_pos, (unsigned long long)e->rx_total);
 	if (err || e->killed || e->linger0 || e->abort_at != NEVER_NS) {
 		e->talk->may_fail = true;
-		if (!o->finished && o->open) {
+		if (!o->finished && o->open && may_be_left(o)) {
 			o->give_up_at = w->now + PATIENCE_NS;
 			/* It may be asleep for good, for what would tell it was lost with the
 			 * rest: it looks up, and sleeps again as long as its patience lasts. */
@@ -64,11 +71,16 @@ void end_finish(struct sim *w, struct end *e, int err)
 
 /*
  * True if an end that waits in vain may be left by its peer: one that gave up after too many
- * time-outs, as wires that lose a fifth make happen, has told nobody. It then gives up, too.
+ * time-outs, as wires that lose a fifth make happen, has told nobody, and the reset of one that
+ * died before it accepted may be lost. It then gives up, too.
  */
 bool end_excuse(struct sim *w, struct end *e)
 {
-	if (!e->open || !other(e)->finished || !explained(w, e) || e->give_up_at <= w->now)
+	bool left = other(e)->finished || (!e->server && !e->talk->accepted && e->talk->may_fail);
+
+	if (!e->open || !left || !explained(w, e) || e->give_up_at <= w->now)
+		return false;
+	if (!may_be_left(e))
 		return false;
 	e->give_up_at = w->now;
 	e->talk->may_fail = true;
@@ -93,13 +105,11 @@ void end_opened(struct sim *w, struct turn *t, struct end *e, struct sk *sk, str
 	e->thread = th->i;
 	e->proc = th->proc;
 	e->open = e->started = true;
-	if (other(e)->finished && e->talk->may_fail)
-		e->give_up_at = w->now + PATIENCE_NS;
-	if (e->talk->may_fail && other(e)->finished)	/* over before it was accepted */
+	if (e->talk->may_fail && other(e)->finished && may_be_left(e))	/* over before it was accepted */
 		e->give_up_at = w->now + PATIENCE_NS;
 	sk_ref(t, sk, th->proc);
 	if (e->s->n_procs > 1 && e->proc == 0 && prng_chance(&w->rng, 300000) && e->s->proc[1].live)
-		sk_ref(t, sk, 1);		/* inherited over fork */
+		sk_ref(t, sk, 1), e->inherited = true;	/* over fork */
 	if (e->server && prng_chance(&w->rng, 500000))
 		either_set_opts(t, sk, &o);
 	e->can_read = e->can_write = !by_epoll(e);
@@ -384,6 +394,8 @@ static int end_shut(struct sim *w, struct turn *t, struct end *e, struct sk *sk)
 
 static bool may_close(const struct end *e)
 {
+	if (e->eof && e->rx_pos < e->rx_total)	/* the other has died: nothing more will come */
+		return true;
 	if (e->tx_pos != e->tx_total)
 		return false;
 	if (e->shutter)

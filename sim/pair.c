@@ -249,7 +249,7 @@ void pair_settle(struct sim *w, struct sim_stack *s, struct turn *t)
 /* As exec_pairs_changed() || ap_pending(). */
 bool pair_waits(const struct sim_stack *s, const struct stack_map *map)
 {
-	if (!s->front || s->retired || s->gone)
+	if (!s->front || s->retired || s->gone || (map == &s->app && !anybody_live(s)))
 		return false;
 	if (ap_pending(map) || s->dir_seen[map == &s->strong] != s->dir_changes)
 		return true;
@@ -258,6 +258,8 @@ bool pair_waits(const struct sim_stack *s, const struct stack_map *map)
 			return true;
 	return false;
 }
+
+static bool waits(const struct sim_stack *s) { return pair_waits(s, &s->app) || pair_waits(s, &s->strong); }
 
 /* After a turn: whom it owes a byte; and the surrogate of whom it left something. */
 void pair_pay(struct sim *w, struct sim_stack *s, const struct turn *t)
@@ -273,7 +275,7 @@ void pair_pay(struct sim *w, struct sim_stack *s, const struct turn *t)
 	for (uint32_t i = 0; i < w->n_stacks; i++) {
 		struct sim_stack *o = &w->stack[i];
 
-		if (o == s || o->rx_since != NEVER_NS || (!pair_waits(o, &o->app) && !pair_waits(o, &o->strong)))
+		if (o == s || o->rx_since != NEVER_NS || !waits(o))
 			continue;
 		o->rx_since = w->now;
 		surrogate_arm(w, o);

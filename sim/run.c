@@ -232,7 +232,9 @@ static const char *unrest(const struct sim_stack *s)
 		return "the device is busy";
 	if (s->in_turn)
 		return "the turn is held";
-	if (pair_waits(s, &s->app))
+	if (s->front && !anybody_live(s) && s->seg->n_conns)
+		return "its surrogate has connections left";
+	if (pair_waits(s, &s->app) || (!anybody_live(s) && pair_waits(s, &s->strong)))
 		return "apertures wait";
 	for (uint32_t p = 0; p < s->n_procs; p++) {
 		if (!s->proc[p].live && !s->proc[p].reaped)
@@ -303,6 +305,7 @@ static bool at_a_loss(struct sim *w, const char *why)
 static void live(struct sim *w)
 {
 	struct sim_event ev;
+	bool late;
 
 	while (!w->closing || !at_rest(w)) {
 		if (!sim_next(w, &ev)) {
@@ -314,9 +317,10 @@ static void live(struct sim *w)
 		w->n_events++;
 		happen(w, &ev);
 		pair_check_sleepers(w);
-		if (w->now > w->k.limit_ns && !at_a_loss(w, "out of time"))
+		late = w->now > w->k.limit_ns;
+		if (late && !at_a_loss(w, "out of time") && !gram_done(w))
 			sim_fail(w, "S5: out of time");
-		if (!w->closing && (w->n_events & 15) == 0 && !unfinished(w) && gram_done(w))
+		if (!w->closing && (late || (w->n_events & 15) == 0) && !unfinished(w) && gram_done(w))
 			begin_closing(w);
 	}
 }

@@ -139,6 +139,7 @@ struct end {			/* one end of a TCP conversation */
 	bool eager;		/* closes at once when all is handed over */
 	bool linger0;		/* ends with a reset by SO_LINGER 0 */
 	bool shut, eof, killed;
+	bool inherited;		/* another process of the stack has it open, too */
 	bool et, oneshot, can_read, can_write, registered;
 	uint32_t interest;
 	uint64_t start_at, pause_until, think_until, give_up_at;
@@ -327,6 +328,7 @@ void thread_stop(struct sim *w, struct sim_stack *s);
 void surrogate_arm(struct sim *w, struct sim_stack *s);
 void surrogate_run(struct sim *w, struct sim_stack *s);
 void surrogate_reap(struct sim *w, struct sim_stack *s, struct turn *t);
+bool anybody_live(const struct sim_stack *s);
 void process_die(struct sim *w, struct sim_stack *s, uint32_t proc);
 
 /* talk.c, end.c */

@@ -294,7 +294,7 @@ void sim_turn_end(struct sim *w, struct sim_stack *s, struct turn *t)
 
 	if (w->k.check_ppm && prng_chance(&w->rng, w->k.check_ppm))
 		sim_check(w, s, t);
-	s->rx_since = vif_rx_pending(&s->app) || pair_waits(s, &s->app) ? w->now : NEVER_NS;
+	s->rx_since = vif_rx_pending(&s->app) || pair_waits(s, &s->app) || pair_waits(s, &s->strong) ? w->now : NEVER_NS;
 	record_turn(w, s, t);
 	for (;;) {
 		if (!defer) {

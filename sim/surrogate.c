@@ -6,7 +6,7 @@
  */
 #include "sim/sim.h"
 
-static bool anybody_live(const struct sim_stack *s)
+bool anybody_live(const struct sim_stack *s)
 {
 	for (uint32_t i = 0; i < s->n_procs; i++) {
 		if (s->proc[i].live)
@@ -131,6 +131,7 @@ static bool adopt(struct sim *w, struct sim_stack *s, struct turn *t)
 		s->host->cut = !w->k.aperture;
 		sim_post(w, w->now + 1000, (struct sim_event){ .kind = SE_END, .a = s->id });
 	}
+	pair_settle(w, s, t);
 	return true;
 }
 

@@ -410,11 +410,17 @@ static void close_what_is_left(struct sim *w, struct turn *t, struct sim_stack *
 		if (sk && s->listening && sk_unref(t, sk, th->proc))
 			net_close(t, sk);
 	}
+	for (uint32_t i = 0; i < 2 * w->n_talks; i++) {	/* inherited from one that was killed */
+		const struct end *e = &w->talks[i / 2].e[i % 2];
+
+		sk = e->s == s && e->killed ? sk_find(t, e->sk) : NULL;
+		if (sk && sk->procs & 1ull << th->proc && sk_unref(t, sk, th->proc))
+			net_close(t, sk);
+	}
 	if (th->waiter >= 0)
 		waiter_release(&s->app, th->waiter);
 	th->waiter = -1;
 	th->closed = true;
-	(void)w;
 }
 
 void talk_run(struct sim *w, struct turn *t, struct sim_stack *s, struct thread *th)

@@ -471,7 +471,7 @@ const struct world worlds[] = {
 	{ "shared", "several stacks a host, processes a stack, threads a process", set_shared, 4 },
 	{ "any", "two worlds' troubles at once", set_any, 10 },
 	{ "aperture", "stacks of one host, through each other's memory", set_aperture, 10 },
-	{ "ap-slain", "... whose processes die at any instruction", set_ap_slain, 0 },
+	{ "ap-slain", "... whose processes die at any instruction", set_ap_slain, 4 },
 	{ "ap-hostile", "... one of which scribbles over what it shares", set_ap_hostile, 0 },
 	{ "hostile", "nonsense in the segment under the surrogate", set_hostile, 3 },
 };
