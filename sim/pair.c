@@ -285,23 +285,25 @@ void pair_pay(struct sim *w, struct sim_stack *s, const struct turn *t)
 /* ---- sleeping ----------------------------------------------------------------------------------- */
 
 /* The thread is ASLEEP. True: something came meanwhile. */
-bool pair_lie_down(struct sim_stack *s)
+bool pair_lie_down(struct sim_stack *s, struct thread *th)
 {
 	if (!s->front)
 		return false;
-	ap_arm(&s->app);
+	th->slept = true;
+	if (th->waiter >= 0)
+		(void)irq_sleep(&s->app);
+	else
+		irq_arm(&s->app);
 	return s->piped || pair_waits(s, &s->app);
 }
 
-void pair_get_up(struct sim_stack *s)
+void pair_get_up(struct sim_stack *s, struct thread *th)
 {
-	if (!s->front)
+	if (!s->front || !th->slept)
 		return;
+	th->slept = false;
 	s->piped = false;
-	ap_disarm(&s->app);
-	for (uint32_t i = 0; i < s->n_threads; i++)
-		if (s->th[i].state == TH_ASLEEP)
-			ap_arm(&s->app);
+	irq_wake(&s->app, th->waiter);
 }
 
 static bool somebody_is_up(const struct sim_stack *s)
@@ -335,9 +337,9 @@ void pair_check_sleepers(struct sim *w)
 		const struct sim_pair *p = &w->pair[i / 2];
 		const struct sim_stack *s = p->s[i % 2];
 
-		/* Who holds the turn pays when it ends. */
+		/* Who holds the turn pays when it ends; who buries the dead rings for them. */
 		if (p->over || p->tainted || p->s[0] == p->s[1] || s->gone || s->retired || s->in_turn ||
-		    other_of(p, s)->in_turn)
+		    other_of(p, s)->in_turn || must_reap(s) || must_reap(other_of(p, s)))
 			continue;
 		if (lane_waits(p, s) && !somebody_is_up(s))
 			sim_fail(w, "A1: events of pair %u wait, and all of stack %u sleep, front armed %u", p->id,

@@ -121,6 +121,7 @@ struct thread {
 	uint64_t run_at;	/* of the SE_THREAD that counts */
 	ep_h ep;
 	bool again;		/* more to do: no sleep after this turn */
+	bool slept;		/* and has not yet said that it is up */
 	bool closed;		/* has put away what it had, at the end */
 	uint32_t n_idle;	/* rounds spun for nothing */
 	struct turn turn;	/* while TH_HOLDING */
@@ -329,6 +330,7 @@ void surrogate_arm(struct sim *w, struct sim_stack *s);
 void surrogate_run(struct sim *w, struct sim_stack *s);
 void surrogate_reap(struct sim *w, struct sim_stack *s, struct turn *t);
 bool anybody_live(const struct sim_stack *s);
+bool must_reap(const struct sim_stack *s);
 void process_die(struct sim *w, struct sim_stack *s, uint32_t proc);
 
 /* talk.c, end.c */
@@ -376,8 +378,8 @@ void pair_list_port(struct sim *w, struct sim_stack *s, const struct ipaddr *lad
 void pair_settle(struct sim *w, struct sim_stack *s, struct turn *t);
 bool pair_waits(const struct sim_stack *s, const struct stack_map *map);
 void pair_pay(struct sim *w, struct sim_stack *s, const struct turn *t);
-bool pair_lie_down(struct sim_stack *s);
-void pair_get_up(struct sim_stack *s);
+bool pair_lie_down(struct sim_stack *s, struct thread *th);
+void pair_get_up(struct sim_stack *s, struct thread *th);
 void pair_check_sleepers(struct sim *w);
 void pair_check_ends(struct sim *w, struct sim_stack *s, struct turn *t);
 void pair_check_counts(struct sim *w, const struct sim_stack *s);

@@ -262,6 +262,8 @@ static void run_errands(struct sim *w, struct sim_stack *s, struct turn *t, uint
 	t->budget = TURN_BUDGET;
 	if (errands & DOOR_ERRAND_REAP)
 		surrogate_reap(w, s, t);
+	if (errands & DOOR_ERRAND_ARM && irq_errand(t) == IRQ_ARM)
+		errands |= DOOR_ERRAND_RX;
 	if (errands & DOOR_ERRAND_RX)
 		sim_digest(w, net_rx(t));
 	if (errands & DOOR_ERRAND_TICK)
@@ -294,7 +296,8 @@ void sim_turn_end(struct sim *w, struct sim_stack *s, struct turn *t)
 
 	if (w->k.check_ppm && prng_chance(&w->rng, w->k.check_ppm))
 		sim_check(w, s, t);
-	s->rx_since = vif_rx_pending(&s->app) || pair_waits(s, &s->app) || pair_waits(s, &s->strong) ? w->now : NEVER_NS;
+	s->rx_since = vif_rx_pending(&s->app) || pair_waits(s, &s->app) || pair_waits(s, &s->strong) ?
+		      w->now : NEVER_NS;
 	record_turn(w, s, t);
 	for (;;) {
 		if (!defer) {

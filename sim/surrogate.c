@@ -15,7 +15,7 @@ bool anybody_live(const struct sim_stack *s)
 	return false;
 }
 
-static bool must_reap(const struct sim_stack *s)
+bool must_reap(const struct sim_stack *s)
 {
 	for (uint32_t i = 0; i < s->n_procs; i++) {
 		if (!s->proc[i].live && !s->proc[i].reaped)

@@ -128,7 +128,7 @@ static void leave(struct sim *w, struct sim_stack *s, struct thread *th)
 	at = min_u64(s->seg->deadline, min_u64(talk_next_at(w, s, th), gram_next_at(w, s, th)));
 	if (th->waiter < 0 && !w->closing)	/* all slots taken: polls */
 		at = min_u64(at, w->now + NS_PER_MS);
-	if (vif_rx_pending(&s->app) || pair_lie_down(s))
+	if (vif_rx_pending(&s->app) || pair_lie_down(s, th))
 		thread_wake(w, s, th, sim_between(w, 500, 5000));
 	else if (at != NEVER_NS)
 		queue_at(w, s, th, max_u64(at, w->now + 500) + prng_below(&w->rng, 20000));
@@ -145,7 +145,7 @@ void thread_run(struct sim *w, struct sim_stack *s, struct thread *th)
 	if (th->waiter >= 0)
 		waiter_wake(&s->app, th->waiter);
 	th->state = TH_QUEUED;
-	pair_get_up(s);
+	pair_get_up(s, th);
 	if (!sim_turn_try(w, s, &th->turn, th, prng_chance(&w->rng, 500000) ? DOOR_ERRAND_RX : 0))
 		return door_shut(w, s, th);
 	th->state = TH_HOLDING;
