@@ -20,6 +20,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/must.h"
 #include "host/sys.h"
 #include "wire/eth.h"
 
@@ -194,51 +195,35 @@ void carrier_close(struct onramp_ap *ap)
 
 /* ---- frames out ------------------------------------------------------------------------------------ */
 
-struct outgoing { struct sockaddr_in to; uint8_t head[ETH_HDR_LEN]; struct iovec v[2]; };
-
-static void address_frame(const struct onramp_ap *ap, const struct apw_addr *to, uint16_t type, struct outgoing *o,
-			  struct msghdr *h)
+/* Writes the carrier's header in front of p, where there is room, and sends both. */
+static int send_one(struct onramp_ap *ap, const struct apw_addr *to, uint16_t type, uint8_t *p, uint32_t n)
 {
 	static const uint8_t nobody[6], everybody[6] = { 255, 255, 255, 255, 255, 255 };
-
-	memset(h, 0, sizeof(*h));
-	o->v[0].iov_base = o->head;
-	h->msg_iov = o->v;
-	h->msg_iovlen = 2;
-	if (ap->is_ether) {
-		struct eth_hdr eth = { .type = type == CI_TYPE_MSG ? CI_TYPE_EVENT : type };
-
-		memcpy(eth.dst, memcmp(to->mac, nobody, 6) ? to->mac : everybody, 6);
-		memcpy(eth.src, ap->ether.mac, 6);
-		wire_eth_emit(o->head, &eth);
-		o->v[0].iov_len = ETH_HDR_LEN;
-	} else {
-		put_be16(o->head, type);
-		o->v[0].iov_len = PREFIX;
-		o->to = (struct sockaddr_in){ .sin_family = AF_INET, .sin_port = __builtin_bswap16(to->carrier),
-					      .sin_addr.s_addr = __builtin_bswap32(to->host) };
-		h->msg_name = &o->to;
-		h->msg_namelen = sizeof(o->to);
-	}
-}
-
-static int send_one(struct onramp_ap *ap, const struct apw_addr *to, uint16_t type, const uint8_t *p, uint32_t n)
-{
-	struct outgoing o;
-	struct msghdr h;
+	struct sockaddr_in sa = { .sin_family = AF_INET, .sin_port = __builtin_bswap16(to->carrier),
+				  .sin_addr.s_addr = __builtin_bswap32(to->host) };
+	struct eth_hdr eth = { .type = type == CI_TYPE_MSG ? CI_TYPE_EVENT : type };
 	ssize_t r;
 
-	address_frame(ap, to, type, &o, &h);
-	o.v[1] = (struct iovec){ (void *)(uintptr_t)p, n };
+	if (ap->is_ether) {
+		memcpy(eth.dst, memcmp(to->mac, nobody, 6) ? to->mac : everybody, 6);
+		memcpy(eth.src, ap->ether.mac, 6);
+		wire_eth_emit(p - ETH_HDR_LEN, &eth);
+		return (int)sys_sendto(ap->fd, p - ETH_HDR_LEN, n + ETH_HDR_LEN, MSG_DONTWAIT, NULL, 0);
+	}
+	put_be16(p - PREFIX, type);
 	if (ap->raw)
-		return (int)sys_sendmsg(ap->fd, &h, MSG_DONTWAIT | MSG_NOSIGNAL);
-	r = sendmsg(ap->fd, &h, MSG_DONTWAIT | MSG_NOSIGNAL);
+		return (int)sys_sendto(ap->fd, p - PREFIX, n + PREFIX, MSG_DONTWAIT, &sa, sizeof(sa));
+	r = sendto(ap->fd, p - PREFIX, n + PREFIX, MSG_DONTWAIT, (struct sockaddr *)&sa, sizeof(sa));
 	return r < 0 ? -errno : (int)r;
 }
 
 void carrier_send_raw(struct onramp_ap *ap, const struct apw_addr *to, uint16_t type, const uint8_t *p, uint32_t n)
 {
-	(void)send_one(ap, to, type, p, n);
+	uint8_t whole[APW_LEAD + CI_MSG_LEN];
+
+	must(n <= CI_MSG_LEN);
+	memcpy(whole + APW_LEAD, p, n);
+	(void)send_one(ap, to, type, whole + APW_LEAD, n);
 }
 
 bool carrier_send(struct onramp_ap *ap)
@@ -246,7 +231,7 @@ bool carrier_send(struct onramp_ap *ap)
 	struct apw_frame *f;
 
 	while ((f = apw_tx_peek(ap->e)) != NULL) {
-		int r = send_one(ap, &f->to, f->type, f->bytes + f->start, f->len);
+		int r = send_one(ap, &f->to, f->type, f->lead + APW_LEAD + f->start, f->len);
 
 		if (r == -EINTR)
 			continue;
@@ -261,26 +246,36 @@ bool carrier_send(struct onramp_ap *ap)
 
 /* ---- frames in --------------------------------------------------------------------------------------- */
 
-static int receive(struct onramp_ap *ap, struct mmsghdr *m, struct sockaddr_in *from, struct iovec *v)
+static uint32_t head_of(const struct onramp_ap *ap)
 {
-	uint32_t head = ap->is_ether ? ETH_HDR_LEN : PREFIX;
-	int r;
+	return ap->is_ether ? ETH_HDR_LEN : PREFIX;
+}
+
+void carrier_furnish(struct onramp_ap *ap)
+{
+	struct inbox *b = &ap->inbox;
+	uint32_t head = head_of(ap);
 
 	for (uint32_t i = 0; i < N_BATCH; i++) {
 		/* What follows the header is aligned: words in it can be copied whole. */
-		v[i] = (struct iovec){ ap->buffers + (size_t)i * ap->buffer_stride + LEAD - head,
-				       ap->buffer_stride - LEAD + head };
-		memset(&m[i], 0, sizeof(m[i]));
-		m[i].msg_hdr.msg_iov = &v[i];
-		m[i].msg_hdr.msg_iovlen = 1;
-		if (!ap->is_ether) {
-			m[i].msg_hdr.msg_name = &from[i];
-			m[i].msg_hdr.msg_namelen = sizeof(from[i]);
-		}
+		b->v[i] = (struct iovec){ ap->buffers + (size_t)i * ap->buffer_stride + LEAD - head,
+					  ap->buffer_stride - LEAD + head };
+		b->m[i].msg_hdr.msg_iov = &b->v[i];
+		b->m[i].msg_hdr.msg_iovlen = 1;
+		if (ap->is_ether)
+			continue;
+		b->m[i].msg_hdr.msg_name = &b->from[i];
+		b->m[i].msg_hdr.msg_namelen = sizeof(b->from[i]);
 	}
+}
+
+static int receive(struct onramp_ap *ap)
+{
+	int r;
+
 	if (ap->raw)
-		return sys_recvmmsg(ap->fd, m, N_BATCH, MSG_DONTWAIT, NULL);
-	r = recvmmsg(ap->fd, m, N_BATCH, MSG_DONTWAIT, NULL);
+		return sys_recvmmsg(ap->fd, ap->inbox.m, N_BATCH, MSG_DONTWAIT, NULL);
+	r = recvmmsg(ap->fd, ap->inbox.m, N_BATCH, MSG_DONTWAIT, NULL);
 	return r < 0 ? -errno : r;
 }
 
@@ -293,26 +288,26 @@ static void about_state(struct onramp_ap *ap, uint16_t type, const uint8_t *p, u
 
 int carrier_receive(struct onramp_ap *ap, uint64_t now, enum ci_port_state s)
 {
-	struct mmsghdr m[N_BATCH];
-	struct sockaddr_in from[N_BATCH];
-	struct iovec v[N_BATCH];
-	uint32_t head = ap->is_ether ? ETH_HDR_LEN : PREFIX;
-	int n = receive(ap, m, from, v);
+	struct mmsghdr *m = ap->inbox.m;
+	uint32_t head = head_of(ap);
+	int n = receive(ap);
 
 	for (int i = 0; i < n; i++) {
-		const uint8_t *p = v[i].iov_base;
+		const struct sockaddr_in *from = &ap->inbox.from[i];
+		const uint8_t *p = ap->inbox.v[i].iov_base;
 		uint32_t len = m[i].msg_len;
 		struct apw_addr a = { 0 };
 		uint16_t type;
 
+		m[i].msg_hdr.msg_namelen = ap->is_ether ? 0 : sizeof(*from);
 		if (len < head || (m[i].msg_hdr.msg_flags & MSG_TRUNC))
 			continue;
 		if (ap->is_ether) {
 			memcpy(a.mac, p + 6, 6);
 			type = get_be16(p + 12);
 		} else {
-			a.host = __builtin_bswap32(from[i].sin_addr.s_addr);
-			a.carrier = __builtin_bswap16(from[i].sin_port);
+			a.host = __builtin_bswap32(from->sin_addr.s_addr);
+			a.carrier = __builtin_bswap16(from->sin_port);
 			type = get_be16(p);
 		}
 		about_state(ap, type, p + head, len - head, s);

@@ -79,6 +79,7 @@ static int furnish(struct onramp_ap *ap, const struct parts *p, const struct apw
 	ap->buffer_stride = p->stride;
 	ap->landing = p->landing;
 	ap->heap = p->heap;
+	carrier_furnish(ap);
 	ap->e = apw_init(p->engine, c);
 	r = apw_queue(ap->e, p->os, 64, 64, &os);
 	if (!r)
@@ -271,18 +272,19 @@ int onramp_ap_fd(struct onramp_ap *ap)
 int onramp_ap_poll(struct onramp_ap *ap)
 {
 	int was = errno, r = ap_enter(ap);
-	uint64_t n;
+	uint64_t n, now;
 
 	if (r)
 		return r;
+	now = host_now();
+	poke64(&ap->looked_at, now);
 	if (ap->epoll >= 0) {
 		(void)sys_read(ap->bell, &n, sizeof(n));
 		(void)sys_read(ap->timer, &n, sizeof(n));
 		apw_evq_arm(&ap->events);
 	}
 	apw_flush(ap->e);
-	r = ap_progress(ap, CI_RUNNING);
-	poke64(&ap->looked_at, host_now());
+	r = ap_progress(ap, now, CI_RUNNING);
 	timer_for(ap);
 	ap_leave(ap);
 	errno = was;

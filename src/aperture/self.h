@@ -16,7 +16,9 @@
 #ifndef APERTURE_SELF_H
 #define APERTURE_SELF_H
 
+#include <netinet/in.h>
 #include <poll.h>
+#include <sys/socket.h>
 
 #include "core/aperture/aperture.h"
 #include "host/host.h"
@@ -60,6 +62,7 @@ struct onramp_ap {
 	uint16_t client_port;
 	uint8_t	*buffers;		/* N_BATCH of buffer_stride */
 	uint32_t buffer_stride;
+	struct inbox { struct mmsghdr m[N_BATCH]; struct iovec v[N_BATCH]; struct sockaddr_in from[N_BATCH]; } inbox;
 	uint8_t	*landing;		/* N_READS of frame_bytes: where answers land if there is a helper */
 	uint64_t landing_used;
 	uint8_t	*heap;
@@ -79,10 +82,12 @@ must_check bool ap_try_enter(struct onramp_ap *ap, uint64_t ns);	/* the helper's
 /* carrier.c: UDP, or Ethernet frames. All give -errno. */
 must_check int carrier_open(struct onramp_ap *ap, const char *address, const char *interface, uint32_t *ret_host);
 void carrier_close(struct onramp_ap *ap);
+void carrier_furnish(struct onramp_ap *ap);	/* once the buffers are there */
 /* Hands what has come to the engine, at most N_BATCH frames. Returns how many. */
 int carrier_receive(struct onramp_ap *ap, uint64_t now, enum ci_port_state s);
 /* Sends what the engine has ready. False: the network takes no more now. */
 bool carrier_send(struct onramp_ap *ap);
+/* A message (CI_MSG_LEN bytes at most), past the engine. */
 void carrier_send_raw(struct onramp_ap *ap, const struct apw_addr *to, uint16_t type, const uint8_t *p, uint32_t n);
 must_check int carrier_address(struct onramp_ap *ap, char *text, size_t n);
 must_check int carrier_parse(const struct onramp_ap *ap, const char *text, struct apw_addr *ret);
@@ -90,7 +95,7 @@ must_check int carrier_parse(const struct onramp_ap *ap, const char *text, struc
 must_check int ap_parse_ip4(const char *text, char sep, uint32_t *ret, long *ret_number);
 
 /* wait.c */
-int ap_progress(struct onramp_ap *ap, enum ci_port_state s);	/* frames handled */
+int ap_progress(struct onramp_ap *ap, uint64_t now, enum ci_port_state s);	/* frames handled */
 /* Until done() says so: 0, or -ETIMEDOUT. In and out with the lock. */
 int ap_wait(struct onramp_ap *ap, bool (*done)(struct onramp_ap *ap, void *arg), void *arg, int timeout);
 void ap_ring(struct onramp_ap *ap);

@@ -119,7 +119,7 @@ static void linger(struct onramp_ap *ap)
 		struct pollfd p = { .fd = ap->fd, .events = POLLIN };
 		struct timespec to = { 0, 50 * (long)NS_PER_MS };
 
-		(void)ap_progress(ap, CI_DEAD);
+		(void)ap_progress(ap, now, CI_DEAD);
 		(void)sys_ppoll(&p, 1, &to, NULL);
 	}
 }
@@ -131,7 +131,7 @@ static noreturn_fn void serve(struct onramp_ap *ap, const struct watch *w)
 	while (!something(ap, w, next)) {
 		if (!ap_try_enter(ap, NS_PER_S))
 			continue;
-		(void)ap_progress(ap, state_of(w));
+		(void)ap_progress(ap, host_now(), state_of(w));
 		next = apw_deadline(ap->e);
 		/* What waits in the socket's buffer for room is tried again soon. */
 		next = min_u64(next, host_now() + (apw_tx_peek(ap->e) ? NS_PER_MS : NS_PER_S));

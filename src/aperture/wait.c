@@ -23,9 +23,8 @@ static void hear(struct onramp_ap *ap)
 	(void)sys_read(ap->bell, &n, sizeof(n));
 }
 
-int ap_progress(struct onramp_ap *ap, enum ci_port_state s)
+int ap_progress(struct onramp_ap *ap, uint64_t now, enum ci_port_state s)
 {
-	uint64_t now = host_now();
 	int n = 0, got;
 
 	do {
@@ -75,12 +74,13 @@ int ap_wait(struct onramp_ap *ap, bool (*done)(struct onramp_ap *ap, void *arg),
 	enum ci_port_state s = CI_RUNNING;
 
 	for (;;) {
-		int n = ap_progress(ap, s);
+		int n;
 
-		if (done(ap, arg))
-			return 0;
 		now = host_now();
 		poke64(&ap->looked_at, now);
+		n = ap_progress(ap, now, s);
+		if (done(ap, arg))
+			return 0;
 		if (now >= until)
 			return -ETIMEDOUT;
 		if (peek32(&ap->broken) != AP_WHOLE)

@@ -32,6 +32,7 @@
 #define APW_ERRORS_S	100	/* S2-NONCE-02: ERROR messages a second */
 #define APW_JOIN_BYTES	65536	/* S2-IN-04: contiguous bursts are one write up to here */
 #define APW_JOIN_PIECES	32
+#define APW_LEAD	16
 #define APW_STEP_BYTES	4096	/* S2-IN-03: bytes of a write done in one go */
 
 struct apw_addr {		/* where a host is, as far as the carrier is concerned */
@@ -121,6 +122,7 @@ struct apw_frame {		/* one to be sent: len bytes from bytes + start on */
 	struct apw_addr to;
 	uint16_t type;		/* CI_TYPE_*; on Ethernet messages go as CI_TYPE_EVENT */
 	uint32_t start, len;
+	uint8_t	 lead[APW_LEAD];	/* room in front, for the carrier's header */
 	uint8_t	 bytes[];
 };
 
