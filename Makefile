@@ -89,7 +89,7 @@ $(O)/libsim.a: $(call obj,$(sim_src))
 
 $(O)/lib/libonramp.so: $(call obj,$(lib_src)) $(O)/libhost.a $(O)/libcore.a src/preload/exports.map
 	@mkdir -p $(@D)
-	$(CC) -shared $(LDFLAGS) -Wl,-z,defs,-z,now -Wl,--version-script=src/preload/exports.map -o $@ \
+	$(CC) -shared $(LDFLAGS) -Wl,-z,defs,-z,now,-soname,libonramp.so -Wl,--version-script=src/preload/exports.map -o $@ \
 		$(call obj,$(lib_src)) $(O)/libhost.a $(O)/libcore.a -ldl -lpthread
 
 $(ap_lib).so.0: $(call obj,$(ap_all)) src/aperture/exports.map
@@ -101,6 +101,8 @@ $(ap_lib).so: $(ap_lib).so.0
 $(ap_lib).a: $(call obj,$(ap_all))
 	@mkdir -p $(@D)
 	@rm -f $@; $(AR) rcs $@ $^
+$(O)/examples/in-place: private LDFLAGS += -Wl,-rpath,'$$ORIGIN/../lib'
+$(O)/examples/in-place: $(O)/lib/libonramp.so
 $(examples): $(O)/%: $(O)/o/%.o $(ap_lib).a
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^
@@ -152,10 +154,12 @@ check:
 test: deps
 	dev/test
 nightly: deps
-	FUZZ_SECONDS=900 SIM_SEEDS=20000 MIB=1024 MODEL_DEEP=1 dev/test
+	FUZZ_SECONDS=900 SIM_SEEDS=20000 MIB=1024 KILLS=10000 HOSTILE_SECONDS=600 MODEL_DEEP=1 dev/test
 demo: deps
 	@echo "building: a minute or so"
 	@$(MAKE) -s all apps
+	test/apps/demo-user
+	@echo
 	test/apps/demo
 demo-user: deps
 	@echo "building: a minute or so"
