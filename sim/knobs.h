@@ -34,6 +34,7 @@ struct knobs {
 	bool aperture;		/* one host, whose stacks talk through apertures */
 	bool no_vis;		/* stacks have no interface */
 	uint32_t loopback_ppm;	/* conversations over loopback addresses */
+	uint32_t sweep_ppm;	/* a lane says that events were left out */
 	uint32_t ap_pages;	/* ring memory of each side of a pair; 0: all of it */
 	uint32_t check_ppm;	/* stack_check() after a turn */
 

@@ -261,6 +261,18 @@ bool pair_waits(const struct sim_stack *s, const struct stack_map *map)
 
 static bool waits(const struct sim_stack *s) { return pair_waits(s, &s->app) || pair_waits(s, &s->strong); }
 
+/* As if a lane had been full: who reads it looks at every channel. */
+static void sweep_one(struct sim *w)
+{
+	struct sim_pair *p = &w->pair[prng_below(&w->rng, w->n_pairs)];
+	uint32_t k = prng_below(&w->rng, 2);
+
+	if (p->over)
+		return;
+	p->mem->lane[k].swept++;
+	ring_pipe(w, p->s[!k]);
+}
+
 /* After a turn: whom it owes a byte; and the surrogate of whom it left something. */
 void pair_pay(struct sim *w, struct sim_stack *s, const struct turn *t)
 {
@@ -272,6 +284,8 @@ void pair_pay(struct sim *w, struct sim_stack *s, const struct turn *t)
 		if (t->ap_rings & 1ull << slot && p && !p->over)
 			ring_pipe(w, other_of(p, s));
 	}
+	if (w->n_pairs && prng_chance(&w->rng, w->k.sweep_ppm))
+		sweep_one(w);
 	for (uint32_t i = 0; i < w->n_stacks; i++) {
 		struct sim_stack *o = &w->stack[i];
 

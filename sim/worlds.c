@@ -392,6 +392,7 @@ static void set_aperture(struct sim *w, struct knobs *k)
 		k->kill_at = log_between(w, 10000, NS_PER_S);
 		k->kill_stack = prng_below(&w->rng, 3);
 	}
+	k->sweep_ppm = prng_below(&w->rng, 4) ? 0 : (uint32_t)log_between(w, 100, 100000);
 	k->ap_pages = prng_below(&w->rng, 4) ? 0 : (uint32_t)log_between(w, 1, 2000);
 }
 

@@ -363,6 +363,9 @@ void conn_take(struct turn *t, uint32_t slot, uint32_t side, uint32_t chan, uint
 		return;
 	if (acquire32(&p->chan[chan].name.nonce) != nonce)	/* pairs with release32() in open_channel() */
 		return;
+	/* A sweep meets it again: we answered, and it is over. */
+	if (peek32(&p->chan[chan].dir[side & 1].tx.nonce) == nonce)
+		return;
 	n = p->chan[chan].name;
 	lsk = listen_find(t, IPPROTO_TCP, &n.raddr, n.rport);
 	sk = lsk && lsk->kind == SK_LISTEN ? new_child(t, lsk, &n) : NULL;
