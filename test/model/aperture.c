@@ -22,6 +22,7 @@
 enum {
 	OK, LOOKS_FIRST, NO_LAST_LOOK, NO_LANE_LOOK, ARMS_LAST, NO_ARM, DRAINS_LATE, NO_HANDOVER, WAKES_LATE,
 	NO_ERRAND, NO_POLL_AFTER, NO_WISH, RINGS_FOREVER, NO_WATCHDOG, FORGETS_RING,
+	ISR_STAYS_ARMED, ISR_ASKS_LESS, ISR_STAYS_OFF,
 };
 static int bug;
 
@@ -43,6 +44,7 @@ static struct {
 	bool stops;		/* a thread that is woken may be stopped before it gets up */
 	bool dies;		/* the peer's thread may die between its turn and the ring */
 	uint32_t asleep;	/* who sleeps to begin with, a bit each */
+	uint32_t left;		/* ... and who waited before, and is not there any more */
 	uint32_t bytes;
 } with;
 
@@ -129,9 +131,8 @@ void tmr_arm(struct turn *t, struct sk *sk, uint64_t at) { (void)t; (void)sk; (v
 
 static bool door_is_open(int me) { (void)me; return !(seg.door & DOOR_HELD); }
 
-static void enter(int me, struct turn *t)
+static void begin_turn(int me, struct turn *t)
 {
-	mc_wait(door_is_open, me);
 	seg.door = DOOR_HELD;
 	w.holder = (uint32_t)me + 1;
 	memset(t, 0, sizeof(*t));
@@ -139,9 +140,27 @@ static void enter(int me, struct turn *t)
 	t->budget = TURN_BUDGET;
 }
 
+static void enter(int me, struct turn *t)
+{
+	mc_wait(door_is_open, me);
+	begin_turn(me, t);
+}
+
+/* test/model/door.c has the real one. */
+static bool try_turn(int me, struct turn *t, uint64_t errand)
+{
+	mc_kernel();
+	if (seg.door & DOOR_HELD) {
+		seg.door |= errand;
+		return false;
+	}
+	begin_turn(me, t);
+	return true;
+}
+
 bool turn_leave_word(const struct stack_map *m, uint64_t errand)
 {
-	mc_kernel();		/* one read-modify-write; test/model/door.c has the real one */
+	mc_kernel();
 	if (!(m->seg->door & DOOR_HELD))
 		return false;
 	m->seg->door |= errand;
@@ -178,7 +197,10 @@ static void leave(int me, struct turn *t)
 		seg.door = door & DOOR_ERRANDS ? door & ~DOOR_ERRANDS : 0;
 		if (!(door & DOOR_ERRANDS))
 			break;
-		if (bug != NO_ERRAND && irq_errand(t) == IRQ_ARM && bug != NO_POLL_AFTER)
+		if (door & DOOR_ERRAND_RX)
+			poll_lanes(t);
+		if (door & DOOR_ERRAND_ARM && bug != NO_ERRAND && irq_errand(t) == IRQ_ARM &&
+		    bug != NO_POLL_AFTER)
 			poll_lanes(t);
 		w.number[me] = 0;
 	}
@@ -351,6 +373,8 @@ static void thread(int me)
 	struct lines l;
 
 	must(lines_of(&map, ap_of(sk_of(me)), &l));
+	if (with.left & 1u << me)
+		return;
 	for (;;) {
 		if (sleeps)
 			lie_there(me);
@@ -435,8 +459,31 @@ static void surrogate_turn(int me)
 	leave(me, &t);
 }
 
-/* A turn for a reason of its own. */
+/* A turn for a reason of its own; a thread's that goes and computes, too. */
 static void surrogate(int me) { surrogate_turn(me); }
+static void visitor(int me) { surrogate_turn(me); }
+
+static bool pipe_is_full(int me) { (void)me; return w.pipe; }
+
+/* The surrogate asleep on the pipe, beside the threads: S0c-ISR-01 as exec/surrogate.c does it. */
+static void isr(int me)
+{
+	struct turn t;
+
+	for (;;) {
+		mc_wait(pipe_is_full, me);
+		w.pipe = 0;
+		if (bug != ISR_STAYS_ARMED)
+			irq_disarm(&map);					/* (1) */
+		if (!try_turn(me, &t, DOOR_ERRAND_RX | (bug == ISR_ASKS_LESS ? 0 : DOOR_ERRAND_ARM)))
+			continue;						/* (2), (3) */
+		poll_lanes(&t);							/* (4) */
+		if (bug != ISR_STAYS_OFF && irq_errand(&t) == IRQ_ARM)		/* (6) */
+			poll_lanes(&t);
+		w.number[me] = 0;
+		leave(me, &t);							/* (5) */
+	}
+}
 
 /* Comes whenever events lie and nobody took them. */
 static void watchdog(int me)
@@ -447,7 +494,7 @@ static void watchdog(int me)
 	}
 }
 
-/* ---- shown ------------------------------------------------------------------------------------------------------------ */
+/* ---- shown -------------------------------------------------------------------------------------- */
 
 static int holder(void) { return (int)w.holder - 1; }
 
@@ -474,12 +521,16 @@ static void reset(void)
 	}
 }
 
-/* A thread that sleeps when an exploration begins, as it got there: see sleep_once(). */
-static void put_to_bed(int me)
+/* A thread that has waited when an exploration begins, as it got there: see look(). */
+static void has_waited(int me)
 {
-	sk_of(me)->wait_mask = 1u << me;
 	ap_of(sk_of(me))->flags = AP_F_WISHED;
 	ap_of(sk_of(me))->wish_asked = pair.chan[chan_of(me)].dir[0].wish.want_data = 1;
+	if (with.left & 1u << me) {
+		w.gone |= 1u << me;
+		return;
+	}
+	sk_of(me)->wait_mask = 1u << me;
 	seg.waiters[me].state = WAITER_ASLEEP;
 	front.armed = 1;
 }
@@ -488,8 +539,8 @@ static void begin(void)
 {
 	reset();
 	for (int i = 0; i < N_THREADS; i++)
-		if (with.asleep & 1u << i)
-			put_to_bed(i);
+		if ((with.asleep | with.left) & 1u << i)
+			has_waited(i);
 }
 
 static const char *final(void)
@@ -502,10 +553,12 @@ static const char *final(void)
 
 #define MODEL(what, ...) { \
 	.name = what, .reset = begin, .final = final, .actor = { thread, thread, peer, __VA_ARGS__ }, \
-	.actor_name = { "thread0", "thread1", "peer", "surrogate" } }
+	.actor_name = { "thread0", "thread1", "peer", "surrogate", "visitor" } }
 
 static const struct mc_model plain = MODEL("apertures"), guarded = MODEL("apertures, surrogate", surrogate),
-			     watched = MODEL("apertures, watchdog", watchdog);
+			     watched = MODEL("apertures, watchdog", watchdog),
+			     served = MODEL("apertures, interrupts", isr),
+			     visited = MODEL("apertures, interrupts and a visitor", isr, visitor);
 
 static void set(uint32_t bytes, uint32_t asleep, bool leaves, bool s0c)
 {
@@ -516,12 +569,9 @@ static void set(uint32_t bytes, uint32_t asleep, bool leaves, bool s0c)
 	with.s0c = s0c;
 }
 
-static void sees(enum sees what)
+static void sees(enum sees what, uint32_t bytes, uint32_t asleep)
 {
-	set(1, 0, true, true);
-	with.sees = what;
-	prove(&plain, false);
-	set(2, 3, true, true);
+	set(bytes, asleep, true, true);
 	with.sees = what;
 	prove(&plain, false);
 }
@@ -529,9 +579,9 @@ static void sees(enum sees what)
 static void test_sees(void **state)
 {
 	(void)state;
-	sees(LINE);
-	sees(READY);
-	sees(EVENTS);
+	sees(LINE, 2, 3);
+	sees(READY, 1, 0);
+	sees(EVENTS, 1, 0);
 }
 
 static void test_threads(void **state)
@@ -550,6 +600,19 @@ static void test_surrogate(void **state)
 	prove(&guarded, false);
 	set(1, 3, true, true);
 	prove(&guarded, false);
+}
+
+static void test_isr(void **state)
+{
+	(void)state;
+	set(1, 1, true, true);
+	prove(&served, false);
+	set(1, 3, true, true);
+	prove(&served, false);
+	set(2, 2, false, true);
+	with.left = 1;
+	prove(&served, false);
+	prove(&visited, false);
 }
 
 /* The one thing that leans on the watchdog: a thread that was woken and is stopped, or never gets
@@ -587,6 +650,8 @@ static void test_deep(void **state)
 		set(2, 0, i & 1, i & 2);
 		prove(&plain, false);
 	}
+	sees(READY, 2, 3);
+	sees(EVENTS, 2, 3);
 	set(1, 0, true, true);
 	prove(&guarded, false);
 	set(2, 3, true, true);
@@ -602,16 +667,19 @@ static const struct row {
 	bool leaves, s0c, dies;
 	enum sees sees;
 } rows[] = {
-	{ { .what = "the last look is before ASLEEP and the arming", .bug = LOOKS_FIRST }, 1, 0, false, false, false, LINE },
+	{ { .what = "the last look is before ASLEEP and arming", .bug = LOOKS_FIRST },
+	  1, 0, false, false, false, LINE },
 	{ { .what = "no last look", .bug = NO_LAST_LOOK }, 1, 0, false, false, false, LINE },
 	{ { .what = "the last look leaves out the lanes", .bug = NO_LANE_LOOK }, 1, 0, false, false, false, EVENTS },
 	{ { .what = "armed after the last look", .bug = ARMS_LAST }, 1, 0, false, false, false, LINE },
 	{ { .what = "nobody arms", .bug = NO_ARM }, 1, 0, false, false, false, LINE },
 	{ { .what = "the pipe is drained after the look", .bug = DRAINS_LATE }, 2, 3, true, false, false, LINE },
-	{ { .what = "who wakes and leaves does not arm for others", .bug = NO_HANDOVER }, 2, 3, true, false, false, LINE },
+	{ { .what = "who wakes and leaves does not arm for others", .bug = NO_HANDOVER },
+	  2, 3, true, false, false, LINE },
 	{ { .what = "disarmed after the look", .bug = WAKES_LATE }, 2, 3, true, false, false, LINE },
 	{ { .what = "the holder does not decide for who met it", .bug = NO_ERRAND }, 2, 1, true, true, false, LINE },
-	{ { .what = "the holder arms and does not look again", .bug = NO_POLL_AFTER }, 2, 1, true, true, false, LINE },
+	{ { .what = "the holder arms and does not look again", .bug = NO_POLL_AFTER },
+	  2, 1, true, true, false, LINE },
 	{ { .what = "no wish for data", .bug = NO_WISH }, 1, 0, false, false, false, LINE },
 	{ { .what = "rung more than once for an arming", .bug = RINGS_FOREVER }, 2, 3, false, false, false, LINE },
 	{ { .what = "a dead peer's debt is forgotten", .bug = FORGETS_RING }, 1, 3, false, true, true, LINE },
@@ -619,13 +687,21 @@ static const struct row {
 	  1, 0, false, false, false, LINE },
 	{ { .what = "no fence between the event and armed", .op = MC_UNFENCED, .at = &pair.lane[0].wr },
 	  1, 0, false, false, false, EVENTS },
-	{ { .what = "no fence between the wish and wr", .op = MC_UNFENCED, .at = &pair.chan[2].dir[0].wish.want_data },
+	{ { .what = "no fence between the wish and wr", .op = MC_UNFENCED,
+	    .at = &pair.chan[2].dir[0].wish.want_data },
 	  1, 0, false, false, false, READY },
-	{ { .what = "armed waits in the store buffer", .op = MC_SPLIT, .in = "irq_arm" }, 1, 0, false, false, false, LINE },
+	{ { .what = "armed waits in the store buffer", .op = MC_SPLIT, .in = "irq_arm" },
+	  1, 0, false, false, false, LINE },
 	{ { .what = "disarming waits in the store buffer", .op = MC_SPLIT, .in = "irq_disarm" },
 	  2, 3, true, false, false, LINE },
 	{ { .what = "ASLEEP waits in the store buffer", .op = MC_SPLIT, .in = "waiter_sleep" },
 	  2, 0, true, true, false, LINE },
+};
+
+static const struct mutant isr_mutants[] = {
+	{ .what = "the arming that was rung for stays", .bug = ISR_STAYS_ARMED },
+	{ .what = "who meets a shut door does not ask for a decision", .bug = ISR_ASKS_LESS },
+	{ .what = "interrupts stay off though nobody was woken", .bug = ISR_STAYS_OFF },
 };
 
 static void test_mutants(void **state)
@@ -637,6 +713,9 @@ static void test_mutants(void **state)
 		with.sees = rows[i].sees;
 		prove_mutants(&plain, &rows[i].m, 1, &bug);
 	}
+	set(2, 2, false, true);
+	with.left = 1;
+	prove_mutants(&visited, isr_mutants, sizeof(isr_mutants) / sizeof(isr_mutants[0]), &bug);
 }
 
 int main(void)
@@ -645,6 +724,7 @@ int main(void)
 		cmocka_unit_test(test_threads),
 		cmocka_unit_test(test_sees),
 		cmocka_unit_test(test_surrogate),
+		cmocka_unit_test(test_isr),
 		cmocka_unit_test(test_watchdog),
 		cmocka_unit_test(test_death),
 		cmocka_unit_test(test_mutants),
