@@ -156,19 +156,19 @@ static uint32_t poll_lane(struct turn *t, uint32_t slot, uint32_t k, struct ap_p
 	uint32_t swept = cross_load(&l->swept), n = cross_load(&l->wr) - s->rd[k], done = 0;
 
 	if (unlikely(n > AP_N_EVENTS)) {	/* V4 */
-		s->rd[k] += n;
+		poke32(&s->rd[k], s->rd[k] + n);
 		n = 0;
 		swept = s->swept[k] + 1;
 	}
 	for (; done < n && t->budget; done++, t->budget--) {
 		struct ap_event e = l->ev[s->rd[k] & EV_MASK];
 
-		s->rd[k]++;
+		poke32(&s->rd[k], s->rd[k] + 1);	/* ap_pending() peeks */
 		one_event(t, slot, ~k & 1, &e);
 	}
 	poke32(&l->rd, s->rd[k]);
 	if (unlikely(swept != s->swept[k])) {
-		s->swept[k] = swept;
+		poke32(&s->swept[k], swept);
 		sweep(t, slot, ~k & 1, p);
 	}
 	return done;
