@@ -119,7 +119,8 @@ static void receive_flood(int fd)
 		if (op.back(fd, (size_t)r))
 			die("hand_back");
 	}
-	printf("flood: %lu bytes, %lu wrong, held %d, end %zd\n", (unsigned long)got, (unsigned long)wrong, n > 1000, r);
+	printf("flood: %lu bytes, %lu wrong, held %d, end %zd\n", (unsigned long)got, (unsigned long)wrong, n > 1000,
+	       r);
 }
 
 static void receive_death(int fd)

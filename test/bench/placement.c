@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What a second copy costs between two processes of one host (docs/decisions/0011): messages
+ * What a second copy costs between two processes of one host (docs/decisions/0012): messages
  * of one size, one after another, from a buffer of one process to a buffer of the other.
  *
  *   ring N	two copies through a shared ring of N bytes, published every 32 KiB, so that both
@@ -14,7 +14,8 @@
  *
  * "hot": the same buffers each time; "cold": buffers take turns over 64 MiB on either side. A
  * message begins when the one before has arrived, as where a reader waits for each; its writer
- * has just made it, and its reader looks at every cache line before it says so. Of all messages the lower decile is shown, so that a machine with other work on it can be used.
+ * has just made it, and its reader looks at every cache line before it says so. Of all messages
+ * the lower decile is shown, so that a machine with other work on it can be used.
  */
 #include <errno.h>
 #include <sched.h>

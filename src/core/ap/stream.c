@@ -19,7 +19,7 @@
  *      use them there until it says that it has read them, whoever closes or dies meanwhile. Those
  *      from rsv_at on are the program's to write until it commits them: their ring is not given back.
  *  R7  What is long is told in STEPs, so that the one copies in while the other copies out
- *      (docs/decisions/0011).
+ *      (docs/decisions/0012).
  *
  * A reader that found little unread need not look whether the writer waits for room: no writer
  * waits with less than LITTLE bytes unread (a ring has 4 KiB, SO_SNDBUF at least as many).
@@ -546,7 +546,6 @@ static void look_no_more(struct ap *a, struct cursor *c, uint32_t start, uint32_
 		*v++ = (struct iovec){ NULL, 0 };
 }
 
-/* long: one loop over rings, with what each kind of look does in it */
 static int64_t get_bytes(struct ap *a, const struct lines *l, struct cursor *c, uint64_t want, uint32_t avail,
 			 uint32_t flags)
 {
