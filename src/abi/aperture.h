@@ -43,7 +43,8 @@ struct ap_front {
 	/* 0: somebody looks, or will soon; do not ring. Else the number of this arming: ring
 	 * once for it (S0c-IRQ-04). Writer: threads of the stack, before they sleep. */
 	uint32_t armed cacheline_aligned;
-	uint32_t pad_armed[15];
+	uint32_t cpu;		/* where the thread that waited last did so, + 1; a hint */
+	uint32_t pad_armed[14];
 };
 static_assert(sizeof(struct ap_front) == 128, "two lines");
 

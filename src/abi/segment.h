@@ -366,7 +366,8 @@ struct segment {
 	uint64_t kicks_since;	/* ns: since when kicks_owed is not 0 */
 	uint32_t ap_self;	/* 1: a pair with oneself has unread events */
 	uint32_t n_ap;		/* slots of ap[] ever used: above them none is */
-	uint64_t pad_peek[1];
+	uint32_t ap_last;	/* slot of the pair that we last had to do with; a hint */
+	uint32_t pad_peek;
 
 	/* all else; writer: turn */
 	uint32_t free_sk, free_pkt, free_ep, free_epi;	/* first free slot of each pool; 0: none */

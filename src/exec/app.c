@@ -166,6 +166,9 @@ static void run_errands(struct exec *x, struct turn *t, uint64_t errands)
 		bury_processes(t);
 	if (errands & DOOR_ERRAND_TICK)
 		net_tick(t);
+	/* Armed: look once more, for what came before (Q1 of core/stack/irq.c). */
+	if (errands & DOOR_ERRAND_ARM && irq_errand(t) == IRQ_ARM)
+		errands |= DOOR_ERRAND_RX;
 	if (errands & (DOOR_ERRAND_RX | DOOR_ERRAND_TICK))
 		(void)exec_round(x, t);
 }

@@ -306,7 +306,7 @@ static void sleep_for(struct surrogate *s, uint64_t ns, bool on_frames)
 
 	/* S0c-IRQ-02: whoever posts from here on rings; what was posted before is seen now. */
 	if (on_frames)
-		ap_arm(&s->x->map);
+		irq_arm(&s->x->map);
 	if (on_frames && ap_pending(&s->x->map))
 		return;
 	for (uint32_t i = 0; i <= N_PROCS; i++)

@@ -6,6 +6,7 @@
 #include "host/host.h"
 
 #include <errno.h>
+#include <sched.h>
 
 #include "host/sys.h"
 
@@ -23,6 +24,13 @@ uint64_t host_now_coarse(void)
 
 	clock_gettime(CLOCK_MONOTONIC_COARSE, &ts);
 	return (uint64_t)ts.tv_sec * NS_PER_S + (uint64_t)ts.tv_nsec;
+}
+
+uint32_t host_cpu(void)
+{
+	int cpu = sched_getcpu();
+
+	return cpu < 0 ? 0 : (uint32_t)cpu;
 }
 
 void host_entropy(void *p, size_t n)

@@ -11,6 +11,7 @@
 
 uint64_t host_now(void);			/* ns, CLOCK_MONOTONIC */
 uint64_t host_now_coarse(void);		/* the same, up to 4 ms old, for a quarter of the price */
+uint32_t host_cpu(void);			/* where we run; a hint, as soon as it is told */
 void	 host_entropy(void *p, size_t n);	/* getrandom(2) */
 void	 host_nap(uint64_t ns);			/* sleeps; a signal ends it early */
 uint32_t host_tid(void);			/* cached per thread */

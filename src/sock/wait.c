@@ -151,9 +151,13 @@ static int spin_for(struct wait *w, uint64_t budget)
 
 static int spin(struct wait *w)
 {
-	uint64_t budget = spin_budget();
+	uint64_t budget;
 	int r = SPIN_OVER;
 
+	/* Two on one core: who spins keeps the other from answering (S0c). */
+	if (self.x.map.front && ap_core_shared(&self.x.map, host_cpu()))
+		return SPIN_OVER;
+	budget = spin_budget();
 	if (!budget)
 		return SPIN_OVER;
 	/* relaxed: a count of threads, nothing is read on its strength. */
@@ -327,27 +331,15 @@ static int claim(void)
 	return waiter_claim(&self.x.map, host_tid(), self.x.proc);
 }
 
-/* Other threads sleep: whoever has events for them is to ring on (S0c-IRQ-03's third rule
- * would leave them to us, but we may be going to compute for long). Else nobody need ring. */
-static void rearm(int slot)
-{
-	const struct waiter *ws = self.x.map.seg->waiters;
-	int i;
-
-	for (i = 0; i < N_WAITERS; i++)
-		if (i != slot && peek32(&ws[i].state) == WAITER_ASLEEP) {
-			ap_arm(&self.x.map);
-			return;
-		}
-	ap_disarm(&self.x.map);
-}
-
 /* Asleep, unless a last look finds something. */
 static int lie_down(struct wait *w, int slot)
 {
 	uint64_t now;
 
-	ap_arm(&self.x.map);
+	if (slot >= 0)
+		(void)irq_sleep(&self.x.map);
+	else
+		irq_arm(&self.x.map);
 	if (wait_interrupted(w))
 		return -EINTR;
 	if (w->ready(w) || sk_pending())
@@ -377,7 +369,7 @@ static int sleep_once(struct wait *w)
 		host_hear(&self.x.fds, slot);
 	if (w->piped)
 		(void)host_hear_pipe(&self.x.fds);
-	rearm(slot);
+	irq_wake(&self.x.map, slot);
 	if (exec_pairs_changed(&self.x))
 		sk_round();
 	(void)arm(w, slot, false);

@@ -40,11 +40,9 @@ must_check int ap_pair_find(const struct turn *t, uint32_t peer_stack, uint32_t 
 bool ap_pending(const struct stack_map *map);
 /* Takes what is there, at most t->budget. Returns events taken. */
 uint32_t ap_poll(struct turn *t);
-/* Before a sleep, after the waiter's state is ASLEEP and before its last look (S0c-IRQ-02): from
- * now on a peer that has something for us rings. No turn. */
-void ap_arm(const struct stack_map *map);
-/* Somebody looks again: peers need not ring. No turn. */
-void ap_disarm(const struct stack_map *map);
+/* About to wait on that processor: says so to peers. True if the peer we last dealt with said the
+ * same: who spins here keeps it from answering. No turn. */
+bool ap_core_shared(const struct stack_map *map, uint32_t cpu);
 
 /*
  * Ring memory that nobody uses goes back to the kernel. In a turn whose t->trims names the slot:

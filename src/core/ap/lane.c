@@ -84,24 +84,16 @@ bool ap_pending(const struct stack_map *map)
 	return false;
 }
 
-void ap_arm(const struct stack_map *map)
+bool ap_core_shared(const struct stack_map *map, uint32_t cpu)
 {
-	uint32_t n;
+	uint32_t slot = peek32(&map->seg->ap_last) & (N_PAIRS - 1);
+	const struct ap_front *theirs = pair_at(map, slot) ? map->ap[slot].front : NULL;
 
 	if (!map->front)
-		return;
-	do {
-		/* relaxed: a number that no other arming has; cross_store() below orders */
-		n = atomic_fetch_add_explicit((_Atomic uint32_t *)&map->front->n_arms, 1,
-					      memory_order_relaxed) + 1;
-	} while (unlikely(!n));		/* 0 is "not armed" */
-	cross_store(&map->front->armed, n);				/* V1: b */
-}
-
-void ap_disarm(const struct stack_map *map)
-{
-	if (map->front && peek32(&map->front->armed))
-		poke32(&map->front->armed, 0);
+		return false;
+	if (peek32(&map->front->cpu) != cpu + 1)
+		poke32(&map->front->cpu, cpu + 1);
+	return theirs && peek32(&theirs->cpu) == cpu + 1;
 }
 
 static void one_event(struct turn *t, uint32_t slot, uint32_t side, const struct ap_event *e)
@@ -167,6 +159,8 @@ static uint32_t poll_lane(struct turn *t, uint32_t slot, uint32_t k, struct ap_p
 		one_event(t, slot, ~k & 1, &e);
 	}
 	poke32(&l->rd, s->rd[k]);
+	if (done)
+		poke32(&t->map->seg->ap_last, slot);
 	if (unlikely(swept != s->swept[k])) {
 		poke32(&s->swept[k], swept);
 		sweep(t, slot, ~k & 1, p);

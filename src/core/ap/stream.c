@@ -255,6 +255,8 @@ static void say_written(struct turn *t, struct ap *a, const struct lines *l)
 {
 	uint32_t wish;
 
+	if (unlikely(peek32(&t->map->seg->ap_last) != a->slot))
+		poke32(&t->map->seg->ap_last, a->slot);
 	cross_publish(&l->out->tx.wr, a->wr);
 	wish = cross_load(&l->out->wish.want_data);
 	if (wish != a->wish_seen) {
