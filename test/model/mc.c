@@ -23,10 +23,13 @@
 
 enum pending { AT_STEP, AT_DRAIN, AT_ROOM, AT_FENCE, AT_WAIT, AT_CHOICE, AT_END };
 
+/* On its way to memory. Or a veil: its owner has the new value in memory, where plain code reads it,
+ * and the others still see the old one, which is `v`. */
 struct stored {
 	void *p;
 	uint64_t v;
-	uint32_t bytes, release;
+	uint32_t bytes;
+	uint16_t release, veil;
 };
 
 struct actor {
@@ -206,20 +209,20 @@ void mc_written_by(const void *p, uint32_t bytes, uint32_t who)
 	mc.guarded[mc.n_guarded++] = (struct region){ "", (char *)(uintptr_t)p, bytes, 0, who, NULL };
 }
 
-void mc_private(const void *p, uint32_t bytes)
-{
-	mc_written_by(p, bytes, 0);
-}
+void mc_private(const void *p, uint32_t bytes) { mc_written_by(p, bytes, 0); }
 
-static bool is_private(const void *p)
+static const struct region *guard_of(const void *p)
 {
 	const char *c = p;
 
 	for (uint32_t i = 0; i < mc.n_guarded; i++)
 		if (c >= mc.guarded[i].p && c < mc.guarded[i].p + mc.guarded[i].bytes)
-			return !mc.guarded[i].holder && !mc.guarded[i].writers;
-	return false;
+			return &mc.guarded[i];
+	return NULL;
 }
+
+static bool is_private(const struct region *g) { return g && !g->holder && !g->writers; }
+static bool is_guarded(const struct region *g) { return g && g->holder; }
 
 static bool all_ended(uint32_t who)
 {
@@ -229,18 +232,12 @@ static bool all_ended(uint32_t who)
 	return true;
 }
 
-static bool is_ours_alone(const void *p)
+static bool is_ours_alone(const struct region *g)
 {
-	const char *c = p;
-
-	for (uint32_t i = 0; i < mc.n_guarded; i++)
-		if (c >= mc.guarded[i].p && c < mc.guarded[i].p + mc.guarded[i].bytes)
-			return mc.guarded[i].holder ? mc.guarded[i].holder() == (int)mc.cur :
-			       all_ended(mc.guarded[i].writers & ~(1u << mc.cur));
-	return false;
+	if (is_guarded(g))
+		return g->holder() == (int)mc.cur;
+	return g && all_ended(g->writers & ~(1u << mc.cur));
 }
-
-void mc_regions_clear(void) { mc.n_regions = 0; }
 
 static const struct region *region_of(const void *p)
 {
@@ -266,6 +263,16 @@ static void word_set(void *p, uint32_t bytes, uint64_t v)
 {
 	must(bytes == 4 || bytes == 8);
 	memcpy(p, &v, bytes);
+}
+
+/* As this actor sees it in memory. */
+static uint64_t word_seen(const void *p, uint32_t bytes)
+{
+	for (uint32_t w = 0; w < mc.n_actors; w++)
+		for (uint32_t i = 0; w != mc.cur && i < actors[w].n_buf; i++)
+			if (actors[w].buf[i].veil && actors[w].buf[i].p == p)
+				return actors[w].buf[i].v;
+	return word_get(p, bytes);
 }
 
 static void tell(const char *what, const void *p, uint64_t v, const char *in)
@@ -295,16 +302,16 @@ uint64_t mc_load(const void *p, uint32_t bytes, int order, const char *in)
 	if (region_of(p)->ignored)
 		return word_get(p, bytes);
 	for (uint32_t i = a->n_buf; i; i--)
-		if (a->buf[i - 1].p == p) {
+		if (a->buf[i - 1].p == p && !a->buf[i - 1].veil) {
 			if (++mc.n_private > N_PRIVATE)
 				mc_fail("spins on a word that only it has seen");
 			return a->buf[i - 1].v;
 		}
-	if (is_ours_alone(p))
+	if (is_ours_alone(guard_of(p)))
 		return word_get(p, bytes);
 	pause_at(AT_STEP);
 	/* Still not in the buffer: only its owner adds to it. */
-	v = word_get(p, bytes);
+	v = word_seen(p, bytes);
 	tell("reads", p, v, in);
 	return v;
 }
@@ -312,10 +319,11 @@ uint64_t mc_load(const void *p, uint32_t bytes, int order, const char *in)
 void mc_store(void *p, uint32_t bytes, uint64_t v, int order, const char *in)
 {
 	struct actor *a = &actors[mc.cur];
+	bool veil;
 
 	if (region_of(p)->ignored)
 		return;
-	if (is_private(p)) {
+	if (is_private(guard_of(p))) {
 		word_set(p, bytes, v);
 		return;
 	}
@@ -326,7 +334,11 @@ void mc_store(void *p, uint32_t bytes, uint64_t v, int order, const char *in)
 	if (a->n_buf == N_BUF)
 		pause_at(AT_ROOM);
 	tell("stores", p, v, in);
-	a->buf[a->n_buf++] = (struct stored){ p, v, bytes, order != memory_order_relaxed };
+	veil = is_guarded(guard_of(p));
+	a->buf[a->n_buf++] = (struct stored){ p, veil ? word_get(p, bytes) : v, bytes,
+					      order != memory_order_relaxed, veil };
+	if (veil)
+		word_set(p, bytes, v);
 }
 
 void mc_fence(int order, const char *in)
@@ -480,7 +492,8 @@ static void make_move(struct move v)
 	mc.cur = v.who;
 	if (v.flush) {
 		s = a->buf[v.nth];
-		word_set(s.p, s.bytes, s.v);
+		if (!s.veil)
+			word_set(s.p, s.bytes, s.v);
 		a->n_buf--;
 		memmove(&a->buf[v.nth], &a->buf[v.nth + 1], (a->n_buf - v.nth) * sizeof(s));
 		tell("  memory", s.p, s.v, NULL);

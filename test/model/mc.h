@@ -72,7 +72,6 @@ void mc_ignore(const void *p, uint32_t bytes);
 void mc_fresh(const void *p, uint32_t (*number)(int me));
 /* Part of a region before it that only the holder of a lock writes: its loads of it are no steps. */
 void mc_guarded(const void *p, uint32_t bytes, int (*holder)(void));
-void mc_regions_clear(void);
 
 /* Words that only those actors (a bit each) write: when the others of them have come to their
  * end, a load is no step. Words that one alone reads and writes: no access is. */

@@ -10,7 +10,7 @@
 
 #include "core/stack/waiter.c"
 
-enum { OK, LOOKS_FIRST, NO_LAST_LOOK, RINGS_FIRST, NO_BIT, KEEPS_BELL, RINGS_ONE };
+enum { OK, LOOKS_FIRST, NO_LAST_LOOK, RINGS_FIRST, NO_BIT, KEEPS_BELL, RINGS_ONE, REAPS_IN_SILENCE };
 static int bug;
 
 #define N_SLEEPERS 2
@@ -23,7 +23,7 @@ static struct {
 	uint32_t mask, taken;		/* in the turn only */
 	uint32_t bell[N_SLEEPERS];	/* eventfds */
 	uint32_t rings[N_SLEEPERS];	/* in one sleep */
-	uint32_t pad[2];
+	uint32_t dead, pad;
 } w;
 
 static bool lock_is_free(int me) { (void)me; return !w.lock; }
@@ -116,6 +116,31 @@ static void waker(int me)
 		ring_for(wakes);
 }
 
+/* ---- a waker that dies before it rings (A5) ---------------------------------------------------------- */
+
+static void mortal(int me)
+{
+	lock(me);
+	poke32(&w.ready, w.ready + 1);
+	unlock();
+	mc_kernel();
+	w.dead = 1;
+}
+
+static bool somebody_died(int me) { (void)me; return w.dead; }
+
+static void reaper(int me)
+{
+	struct turn t = { .map = &map };
+
+	mc_wait(somebody_died, me);
+	lock(me);
+	waiter_reap(&t, 9);
+	unlock();
+	if (bug != REAPS_IN_SILENCE)
+		ring_for(t.wakes);
+}
+
 static void reset(void)
 {
 	memset(&w, 0, sizeof(w));
@@ -139,6 +164,12 @@ static const struct mc_model model = {
 	.actor_name = { "sleeper0", "sleeper1", "waker0", "waker1" },
 };
 
+static const struct mc_model death = {
+	.name = "waiter, with a death", .reset = reset, .final = final,
+	.actor = { sleeper, sleeper, mortal, reaper },
+	.actor_name = { "sleeper0", "sleeper1", "mortal", "reaper" },
+};
+
 static const struct mutant mutants[] = {
 	{ .what = "the last look is before ASLEEP", .bug = LOOKS_FIRST },
 	{ .what = "no last look", .bug = NO_LAST_LOOK },
@@ -149,6 +180,10 @@ static const struct mutant mutants[] = {
 	{ .what = "ASLEEP waits in the store buffer", .op = MC_SPLIT, .in = "waiter_sleep" },
 	{ .what = "ringing is not atomic", .op = MC_SPLIT, .in = "waiter_ring" },
 	{ .what = "who does not ring does not write (A2)", .op = MC_LAZY, .in = "waiter_ring" },
+};
+
+static const struct mutant death_mutants[] = {
+	{ .what = "nobody is rung for the dead", .bug = REAPS_IN_SILENCE },
 };
 
 static void test_waiter(void **state)
@@ -163,15 +198,26 @@ static void test_mutants(void **state)
 	prove_mutants(&model, mutants, sizeof(mutants) / sizeof(mutants[0]), &bug);
 }
 
+static void test_death(void **state)
+{
+	(void)state;
+	prove(&death, true);
+	prove_mutants(&death, death_mutants, sizeof(death_mutants) / sizeof(death_mutants[0]), &bug);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_waiter),
 		cmocka_unit_test(test_mutants),
+		cmocka_unit_test(test_death),
 	};
 
 	mc_region("w", &w, sizeof(w));
-	for (int i = 0; i < N_SLEEPERS; i++)
+	for (int i = 0; i < N_SLEEPERS; i++) {
 		mc_region("waiter", &seg.waiters[i], 8);
+		mc_ignore(&seg.waiters[i].proc, 4);
+	}
+	mc_ignore(&seg.waiters[N_SLEEPERS], (N_WAITERS - N_SLEEPERS) * sizeof(struct waiter));
 	return cmocka_run_group_tests_name("model: waiter", tests, NULL, NULL);
 }
