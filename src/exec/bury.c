@@ -56,6 +56,18 @@ void bury_stack(struct turn *t)
 	poke32(&seg->kicks_owed, 0);
 }
 
+/* It may have died with an event in its hand, off the lane and not yet done. What events are about
+ * stands in the channels: the next poll looks at all of them, once. */
+static void look_again(struct segment *seg)
+{
+	uint32_t n = min_u32(seg->n_ap, N_PAIRS);
+
+	for (uint32_t i = 0; i < n; i++)
+		for (uint32_t k = 0; k < 2; k++)
+			poke32(&seg->ap[i].swept[k], seg->ap[i].swept[k] - 1);
+	/* And with wakes and rings that nobody else knows of: net_proc_died() pays those. */
+}
+
 void bury_holder(struct turn *t)
 {
 	struct segment *seg = t->map->seg;
@@ -64,4 +76,6 @@ void bury_holder(struct turn *t)
 	poke32(&seg->n_turns, (peek32(&seg->n_turns) + 63) & ~63u);
 	if (peek32(&seg->condemned) || net_check(t) != 0)
 		bury_stack(t);
+	else
+		look_again(seg);
 }

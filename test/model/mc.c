@@ -261,7 +261,6 @@ static uint64_t word_get(const void *p, uint32_t bytes)
 
 static void word_set(void *p, uint32_t bytes, uint64_t v)
 {
-	must(bytes == 4 || bytes == 8);
 	memcpy(p, &v, bytes);
 }
 
@@ -514,11 +513,7 @@ static char *stack_top(uint32_t w) { return stacks[w] + STACK_BYTES; }
 
 #define ACTOR_HEAD offsetof(struct actor, buf)
 
-static char *put(char *to, const void *p, size_t n)
-{
-	memcpy(to, p, n);
-	return to + n;
-}
+static char *put(char *to, const void *p, size_t n) { return (char *)memcpy(to, p, n) + n; }
 
 static const char *get(void *p, const char *from, size_t n)
 {
@@ -769,7 +764,6 @@ struct mc_result mc_explore(const struct mc_model *m, const struct mc_machine *o
 			mc.depth--;
 			continue;
 		}
-		r.deepest = mc.depth > r.deepest ? mc.depth : r.deepest;
 		if (here != f->id)
 			state_load(mc.copies + f->at);
 		by = f->moves[f->next++];

@@ -60,7 +60,7 @@ struct mc_machine {
 
 struct mc_result {
 	const char *broken;	/* NULL: P1 to P3 hold */
-	uint32_t states, steps, ends, deepest;
+	uint32_t states, steps, ends;
 };
 
 /* Once, before exploring: plain memory that is part of a state, and words that are not: they
