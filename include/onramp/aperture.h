@@ -178,7 +178,7 @@ enum onramp_ap_event_type {
 	ONRAMP_AP_EV_DELIVERY = 3,	/* value: offset of what was stored, or the peer's own word */
 	ONRAMP_AP_EV_SETUP = 6,		/* address, port, size: of who asks (ONRAMP_AP_ASK) */
 	ONRAMP_AP_EV_OPEN = 7,
-	ONRAMP_AP_EV_CLOSED = 8,	/* value: enum onramp_ap_error */
+	ONRAMP_AP_EV_CLOSED = 8,	/* by either side; value: enum onramp_ap_error */
 	ONRAMP_AP_EV_ALIVE = 9,		/* value: enum onramp_ap_state */
 	ONRAMP_AP_EV_ERROR = 10,	/* value: enum onramp_ap_error; offset: where */
 	ONRAMP_AP_EV_MESSAGE = 11,	/* address, port: of who sent; data, bytes */
@@ -209,7 +209,7 @@ int onramp_ap_event(struct onramp_ap *ap, struct onramp_ap_event *ret, int timeo
 
 /* ---- what happened --------------------------------------------------------------------------------------- */
 
-/* Counters by number, until NULL: e.g. "BAD_NONCE". docs/internals/apertures-wire.md lists them. */
+/* Counters since onramp_ap_open(), by number, until NULL: a name, e.g. "BAD_NONCE", and its value. */
 const char *onramp_ap_counter(struct onramp_ap *ap, unsigned n, uint64_t *ret);
 
 #pragma GCC visibility pop

@@ -154,7 +154,6 @@ static int ether_open(struct onramp_ap *ap, const char *interface, uint32_t *hos
 		*host = __builtin_bswap32(((struct sockaddr_in *)(void *)&ifr.ifr_addr)->sin_addr.s_addr);
 	}
 	(void)sys_setsockopt(ap->fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, &one, sizeof(one));
-	(void)sys_setsockopt(ap->fd, SOL_PACKET, PACKET_QDISC_BYPASS, &one, sizeof(one));
 	r = only_ours(ap->fd, *host);
 	return r ? r : sys_bind(ap->fd, &sa, sizeof(sa));
 }

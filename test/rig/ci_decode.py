@@ -166,6 +166,7 @@ def capture(path):
 
 def listen(interface, seconds):
     s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+    s.setsockopt(socket.SOL_SOCKET, 33, 64 << 20)     # SO_RCVBUFFORCE
     s.bind((interface, 0))
     s.settimeout(0.1)
     print("listening", flush=True)
