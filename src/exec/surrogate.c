@@ -227,7 +227,7 @@ static bool stand_in(struct surrogate *s, uint32_t due, bool alone)
 	if (s->deaths && ++s->reap_tries > REAP_TRIES)
 		errand |= DOOR_ERRAND_REAP;
 	if (due & DUE_RX)
-		errand |= DOOR_ERRAND_RX;
+		errand |= DOOR_ERRAND_RX | DOOR_ERRAND_ARM;
 	if (due & DUE_TICK)
 		errand |= DOOR_ERRAND_TICK;
 	if (!take_turn(s, &t, errand, alone))
@@ -241,6 +241,9 @@ static bool stand_in(struct surrogate *s, uint32_t due, bool alone)
 	if (!peek32(&t.map->seg->condemned)) {
 		add_ports(s, &t);
 		n = exec_round(s->x, &t);
+		/* S0c-ISR-01 (6): unless somebody was woken, who will see to it himself. */
+		if (due && irq_errand(&t) == IRQ_ARM)
+			n += exec_round(s->x, &t);
 		if (due)
 			ev(&t, EV_SURROGATE_TURN, 0, due, n);
 		if (due & (DUE_TX | DUE_KICK))
@@ -322,7 +325,10 @@ static void sleep_for(struct surrogate *s, uint64_t ns, bool on_frames)
 		return;
 	if (p[agent].revents)
 		hear_agent(s);
-	s->heard |= on_frames && host_hear_pipe(&s->x->fds);
+	if (on_frames && host_hear_pipe(&s->x->fds)) {
+		irq_disarm(&s->x->map);		/* S0c-ISR-01 (1): it has been rung for */
+		s->heard = true;
+	}
 	/* A device that is gone says so for ever: its frames no longer end a sleep. */
 	for (unsigned i = agent + 1; i < n; i++)
 		if (p[i].revents & (POLLERR | POLLHUP | POLLNVAL))
