@@ -75,7 +75,11 @@ static void end(struct turn *t, struct sk *sk)
 
 	/* What it ended itself is in its lines; otherwise it died without a word. */
 	conn_look(t, sk, false);
-	if (sk->kind == SK_AP && lines_of(t->map, ap_of(sk), &l) && !(ap_of(sk)->flags & AP_F_FIN_RCVD))
+	if (sk->kind != SK_AP || !lines_of(t->map, ap_of(sk), &l))
+		return;
+	/* Who only ended its sending may have died without a word, too: a writer that waits for room
+	 * is told, one that writes later finds out (peer_shut() in stream.c). */
+	if (!(ap_of(sk)->flags & AP_F_FIN_RCVD) || (sk->state == TCP_S_CLOSE_WAIT && !(sk->ready & EPOLLOUT)))
 		lose(t, sk);
 }
 

@@ -299,9 +299,12 @@ static int64_t may_not_send(struct turn *t, struct sk *sk)
 	return -err;
 }
 
-/* The peer has closed its socket: as in TCP the bytes are accepted, and a reset comes back. */
-static bool peer_shut(const struct ap *a, const struct lines *l)
+/* The peer has closed its socket: as in TCP the bytes are accepted, and a reset comes back. A peer
+ * that is gone, pair and all, has closed it whatever its lines say. */
+static bool peer_shut(struct turn *t, const struct ap *a, const struct lines *l)
 {
+	if (unlikely(slot_at(t, a->slot)->over))
+		return true;
 	/* The nonce first: until it is there, the flags are an earlier connection's. */
 	return acquire32(&l->in->tx.nonce) == a->nonce && unlikely(peek32(&l->out->rx.flags) & AP_RX_SHUT);
 }
@@ -365,7 +368,7 @@ int64_t ap_send(struct turn *t, struct sk *sk, const struct iovec *iov, uint32_t
 		return rc;
 	if (unlikely(!lines_of(t->map, a, &l)))
 		return -EAGAIN;
-	if (peer_shut(a, &l)) {
+	if (peer_shut(t, a, &l)) {
 		conn_look(t, sk, false);
 		if (!(a->flags & AP_F_DEAD))
 			conn_reset(t, sk);
@@ -413,7 +416,7 @@ int64_t ap_reserve(struct turn *t, struct sk *sk, uint64_t want, void **ret)
 	least = (uint32_t)min_u64(want, ENOUGH);
 	if (!lines_of(t->map, a, &l) || !want)
 		return want ? -EAGAIN : -EINVAL;
-	if (peer_shut(a, &l)) {
+	if (peer_shut(t, a, &l)) {
 		conn_look(t, sk, false);
 		conn_reset(t, sk);
 		return may_not_send(t, sk);
@@ -453,7 +456,7 @@ int64_t ap_commit(struct turn *t, struct sk *sk, uint64_t n)
 		return rc;
 	if (!lines_of(t->map, a, &l))
 		return -EINVAL;
-	if (peer_shut(a, &l)) {
+	if (peer_shut(t, a, &l)) {
 		conn_look(t, sk, false);
 		conn_reset(t, sk);
 		return (int64_t)n;
