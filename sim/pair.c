@@ -175,8 +175,20 @@ static void make_scarce(struct sim *w, struct stack_map *map, uint32_t slot)
 {
 	struct ap_table *tab = &map->ap_tables[slot];
 
-	for (uint32_t side = 0; side < 2 && w->k.ap_pages; side++)
-		tab->pool[side].used = (uint16_t)(AP_POOL_PAGES - w->k.ap_pages);
+	for (uint32_t side = 0; side < 2 && w->k.ap_pages; side++) {
+		struct ap_pool *p = &tab->pool[side];
+
+		/* As if the rest had been taken, each block as large as its place allows. */
+		while (p->used < AP_POOL_PAGES - w->k.ap_pages) {
+			uint32_t o = min_u32((uint32_t)__builtin_ctz(p->used), AP_N_ORDERS - 1);
+
+			while (p->used + (1u << o) > AP_POOL_PAGES - w->k.ap_pages)
+				o--;
+			p->order[p->used] = (uint8_t)(o + 1);
+			p->used = (uint16_t)(p->used + (1u << o));
+			p->n_taken += 1u << o;
+		}
+	}
 }
 
 static void fetch(struct sim *w, struct sim_stack *s, struct turn *t, struct stack_map *map, uint32_t slot,
@@ -420,7 +432,7 @@ void pair_check_counts(struct sim *w, const struct sim_stack *s)
 		for (uint32_t side = 0; side < 2; side++) {
 			for (uint32_t c = 0; c < min_u32(own->top[side], AP_N_CHANS); c++)
 				known += tab->chan[side][c].nonce != 0;
-			if (tab->pool[side].n_taken)
+			if (tab->pool[side].n_taken > (w->k.ap_pages ? AP_POOL_PAGES - w->k.ap_pages - 1 : 0))
 				sim_fail(w, "A3: stack %u: pair %u has %u pages of rings left", s->id, p->id,
 					 tab->pool[side].n_taken);
 		}

@@ -401,7 +401,7 @@ static void set_ap_slain(struct sim *w, struct knobs *k)
 	set_aperture(w, k);
 	k->n_grams = 0;
 	k->kill_at = 0;
-	k->step_ppm = (uint32_t)log_between(w, 1000, 200000);
+	k->step_ppm = (uint32_t)log_between(w, 100, 50000);
 	k->step_max = (uint32_t)log_between(w, 10, 4000);
 	k->slay_ppm = (uint32_t)log_between(w, 10, 10000);
 	k->may_leak = true;
@@ -473,7 +473,7 @@ const struct world worlds[] = {
 	{ "any", "two worlds' troubles at once", set_any, 10 },
 	{ "aperture", "stacks of one host, through each other's memory", set_aperture, 10 },
 	{ "ap-slain", "... whose processes die at any instruction", set_ap_slain, 4 },
-	{ "ap-hostile", "... one of which scribbles over what it shares", set_ap_hostile, 0 },
+	{ "ap-hostile", "... one of which scribbles over what it shares", set_ap_hostile, 4 },
 	{ "hostile", "nonsense in the segment under the surrogate", set_hostile, 3 },
 };
 const uint32_t n_worlds = n_elems(worlds);

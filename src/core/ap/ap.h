@@ -59,6 +59,8 @@ void ap_trim_done(struct turn *t, const struct ap_trim *of, uint32_t n);
 void ap_listen_stop(struct turn *t, struct sk *listener);	/* resets what nobody will accept */
 void ap_tick(struct turn *t, struct sk *sk);	/* idle: gives its ring back */
 void ap_check(struct turn *t, struct sk *sk);
+/* What is kept of pairs: their sockets' number, and ring memory (the latter in one turn of 64). */
+must_check bool ap_books_are_sound(const struct turn *t);
 
 /* ---- OPEN ------------------------------------------------------------------------------------------ */
 

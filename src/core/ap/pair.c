@@ -54,6 +54,7 @@ static void lose(struct turn *t, struct sk *sk)
 void ap_pair_open(struct turn *t, uint32_t slot, const struct ctl_pair *d)
 {
 	struct ap_slot *s = slot_at(t, slot);
+	uint32_t n_socks = s->pair_id ? s->n_socks : 0;	/* they close when their programs do */
 
 	must(slot < N_PAIRS);
 	if (slot >= t->map->n_pairs || s->pair_id == d->pair_id)
@@ -63,7 +64,7 @@ void ap_pair_open(struct turn *t, uint32_t slot, const struct ctl_pair *d)
 	table_reset(t, slot);
 	*s = (struct ap_slot){
 		.peer = d->peer, .side = d->side & 1, .is_self = d->is_self != 0, .pair_id = d->pair_id,
-		.used_chan = d->side & 1 && !d->is_self ? 1 : 2,
+		.used_chan = d->side & 1 && !d->is_self ? 1 : 2, .n_socks = n_socks,
 	};
 	poke32(&t->map->seg->n_ap, max_u32(t->map->seg->n_ap, slot + 1));
 	ev(t, EV_AP_PAIR, 0, d->pair_id, d->peer);
@@ -138,6 +139,29 @@ int ap_pair_find(const struct turn *t, uint32_t peer_stack, uint32_t *ret_slot)
 		}
 	}
 	return -ENOENT;
+}
+
+bool ap_books_are_sound(const struct turn *t)
+{
+	uint32_t n = min_u32(t->map->seg->used_sk, t->map->sk_mask + 1), n_socks[N_PAIRS] = { 0 };
+	uint32_t n_ap = min_u32(t->map->seg->n_ap, t->map->n_pairs);
+	bool pools = (t->map->seg->n_turns & 63) == 0;
+
+	for (uint32_t i = 1; i < n && n_ap; i++)
+		if (sk_slot(t, i)->kind == SK_AP)
+			n_socks[ap_of(sk_slot(t, i))->slot % N_PAIRS]++;
+	for (uint32_t i = 0; i < n_ap; i++) {
+		const struct ap_slot *s = slot_at(t, i);
+
+		if (!s->pair_id)
+			continue;
+		if (s->n_socks != n_socks[i])
+			return false;
+		for (uint32_t side = 0; side < 2 && pools; side++)
+			if (!pool_is_sound(&table_at(t, i)->pool[side]))
+				return false;
+	}
+	return true;
 }
 
 /* ---- channels -------------------------------------------------------------------------------------- */

@@ -81,6 +81,7 @@ static inline bool lines_of(const struct stack_map *map, const struct ap *a, str
 /* ---- pool.c: memory of our side ------------------------------------------------------------- */
 
 void pool_init(struct ap_pool *p);
+must_check bool pool_is_sound(const struct ap_pool *p);	/* M1, M2 */
 /* A block of 2^shift bytes or, when there is none, of the largest size that there is, down to
  * a page. Fills page and shift of *ret; false: nothing is left. */
 must_check bool pool_get(struct ap_pool *p, uint32_t shift, struct ap_ring_at *ret);

@@ -141,6 +141,45 @@ void pool_back(struct turn *t, struct ap_pool *p, uint32_t page, uint32_t shift)
 		never(t, WHY_AP_POOL);
 }
 
+/* Free blocks of an order, or UINT32_MAX if their list is broken. */
+static uint32_t n_listed(const struct ap_pool *p, uint32_t o)
+{
+	uint32_t page = p->free[o], prev = 0, n = 0;
+
+	for (; page; n++) {
+		if (page >= AP_POOL_PAGES || n > AP_POOL_PAGES || p->prev[page] != prev ||
+		    (p->order[page] & ~DIRTY) != ((o + 1) | FREE))
+			return UINT32_MAX;
+		prev = page;
+		page = p->next[page];
+	}
+	return n;
+}
+
+bool pool_is_sound(const struct ap_pool *p)
+{
+	uint32_t n_free[AP_N_ORDERS] = { 0 }, n_taken = 0, used = p->used, page = 1;
+
+	while (page < used) {
+		uint32_t o = (p->order[page] & BLOCK) - 1u, n;
+
+		if (o >= AP_N_ORDERS)
+			return false;
+		n = 1u << o;
+		if (page & (n - 1) || page + n > AP_POOL_PAGES)
+			return false;
+		if (p->order[page] & FREE)
+			n_free[o]++;
+		else
+			n_taken += n;
+		page += n;
+	}
+	for (uint32_t o = 0; o < AP_N_ORDERS; o++)
+		if (n_listed(p, o) != n_free[o])
+			return false;
+	return page == used && n_taken == p->n_taken;
+}
+
 /* ---- giving memory back (M4) ------------------------------------------------------------------- */
 
 static bool trim_one(struct ap_pool *p, struct ap_trim *ret)

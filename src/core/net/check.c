@@ -29,8 +29,14 @@ int net_check(struct turn *t)
 			ap_check(t, sk);
 		else if (sk->kind != SK_FREE)
 			tcp_check(t, sk);
+		if (sk->kind != SK_FREE && sk->flags & SK_F_EMBRYO && !tcp_embryo_is_listed(t, sk))
+			never(t, WHY_TCP_INVARIANT);
 		if (t->map->seg->condemned)
 			err = -EUCLEAN;
+	}
+	if (!err && !ap_books_are_sound(t)) {
+		never(t, WHY_AP_INVARIANT);
+		err = -EUCLEAN;
 	}
 	t->who = who;
 	return err;

@@ -113,6 +113,39 @@ void tcp_embryo_unlink(struct turn *t, struct sk *sk)
 	listener_ready(t, lsk, false);
 }
 
+/* L1: what a program that died between two stores may have left. */
+bool tcp_embryo_is_listed(const struct turn *t, const struct sk *sk)
+{
+	struct sk *lsk = sk_find(t, (sk_h){ sk->parent });
+	const struct sk *prev = at_slot(t, sk->list_prev), *next = at_slot(t, sk->list_next);
+	bool accepting = sk->flags & SK_F_ACCEPTQ;
+	uint32_t slot = sk_slot_of(t, sk);
+	const struct tcp_listen *l;
+
+	if (!lsk || lsk->kind != SK_LISTEN)
+		return false;
+	l = listen_of(lsk);
+	if (prev ? prev->list_next != slot : (accepting ? l->acc_head : l->emb_head) != slot)
+		return false;
+	return next ? next->list_prev == slot : !accepting || l->acc_tail == slot;
+}
+
+static uint32_t n_listed(const struct turn *t, uint32_t slot)
+{
+	uint32_t n = 0;
+
+	for (; slot && n <= t->map->sk_mask; n++)
+		slot = sk_slot(t, slot)->list_next;
+	return n;
+}
+
+bool tcp_listen_is_sound(const struct turn *t, struct sk *lsk)		/* L2 */
+{
+	const struct tcp_listen *l = listen_of(lsk);
+
+	return n_listed(t, l->acc_head) == l->n_accept && n_listed(t, l->emb_head) == l->n_embryos;
+}
+
 /* ---- a SYN ----------------------------------------------------------------------------------------- */
 
 /* Linux's sk_acceptq_is_full(): one more than the backlog may wait. */

@@ -98,6 +98,7 @@ void tcp_listen_input(struct turn *t, struct sk *lsk, struct tcp_seg *s, uint32_
 /* The handshake's last ACK has come for an embryo. False: the accept queue is full, drop it. */
 must_check bool tcp_embryo_done(struct turn *t, struct sk *sk, const struct tcp_seg *s);
 void tcp_listen_close(struct turn *t, struct sk *lsk);
+must_check bool tcp_listen_is_sound(const struct turn *t, struct sk *lsk);
 
 /* ---- ack.c: acknowledging and the receive window -------------------------------------------- */
 

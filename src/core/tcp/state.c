@@ -196,6 +196,8 @@ void tcp_check(struct turn *t, struct sk *sk)
 	if (sk->kind == SK_LISTEN) {
 		if (sk->state != TCP_S_LISTEN && sk->state != TCP_S_CLOSED)
 			never(t, WHY_TCP_STATE);
+		else if (!tcp_listen_is_sound(t, sk))
+			never(t, WHY_TCP_INVARIANT);
 		return;
 	}
 	if (sk->kind != SK_TCP || sk->state >= N_TCP_STATES || sk->state == TCP_S_LISTEN) {

@@ -26,6 +26,8 @@ void tcp_tick(struct turn *t, struct sk *sk);	/* its deadline has passed */
 void tcp_work(struct turn *t, struct sk *sk);	/* end of batch: owed ACKs, output */
 void tcp_tx_ready(struct turn *t, struct sk *sk);	/* ring, frame or neighbour may be there now */
 void tcp_check(struct turn *t, struct sk *sk);	/* numbered invariants; never() on a broken one */
+/* An embryo, of TCP or of core/ap, is where its listener finds it. */
+must_check bool tcp_embryo_is_listed(const struct turn *t, const struct sk *sk);
 
 /* ---- OPEN -------------------------------------------------------------------------------- */
 
