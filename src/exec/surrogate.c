@@ -337,6 +337,19 @@ static void sleep_for(struct surrogate *s, uint64_t ns, bool on_frames)
 
 /* ---- the two lives --------------------------------------------------------------------------------------- */
 
+/* Pairs that are new are mapped before the dead are buried, or their peers would not hear of it.
+ * One of the dead may hold the door: then it is adopted first. */
+static void map_before_burial(struct surrogate *s, bool alone)
+{
+	struct turn t;
+
+	if (!exec_pairs_changed(s->x) || !take_turn(s, &t, 0, alone))
+		return;
+	exec_end(s->x, &t, false);
+	poke64(&s->x->pairs_at, 0);	/* the shut door was no fault of the agent's */
+	(void)exec_pairs(s->x);
+}
+
 static bool look_at(struct surrogate *s)
 {
 	struct exec *x = s->x;
@@ -354,6 +367,8 @@ static bool look_at(struct surrogate *s)
 		peek_take(&x->map, host_now(), &now);
 	due = watch_look(&s->watch, &now, s->watchdog_ns) | (s->heard ? DUE_RX : 0);
 	s->heard = false;
+	if (s->deaths)
+		map_before_burial(s, false);
 	if (due || s->deaths || s->ports_base) {
 		shut = !stand_in(s, due, false);
 		peek_take(&x->map, host_now(), &now);
@@ -375,10 +390,7 @@ static void inherit(struct surrogate *s)
 	struct exec *x = s->x;
 	struct turn t;
 
-	if (exec_pairs_changed(x) && take_turn(s, &t, 0, true)) {
-		exec_end(x, &t, false);		/* nobody dead holds the door any more */
-		(void)exec_pairs(x);
-	}
+	map_before_burial(s, true);
 	if (!take_turn(s, &t, 0, true))
 		return;		/* impossible door: own_until_done() finds it condemned or free */
 	ev(&t, EV_SURROGATE_OWNER, 0, peek32(&x->map.seg->n_conns), 0);
