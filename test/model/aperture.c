@@ -41,6 +41,7 @@ static struct {
 	enum sees sees;
 	bool leaves;		/* a thread that read its byte may go and compute for ever */
 	bool s0c;		/* irq_sleep(); else every sleeper arms */
+	bool edges;		/* EPOLLET: the byte is not read, and each epoll has its edge */
 	bool stops;		/* a thread that is woken may be stopped before it gets up */
 	bool dies;		/* the peer's thread may die between its turn and the ring */
 	uint32_t asleep;	/* who sleeps to begin with, a bit each */
@@ -65,9 +66,9 @@ static struct ap_table table, peer_table;
 /* Of the model: the kernel's, and what is known in a turn only. */
 static struct {
 	uint32_t pipe, bell[N_THREADS];	/* bytes there */
-	uint32_t blocked, woken;	/* bit per thread */
+	uint32_t blocked, woken, edges;	/* bit per thread */
 	uint32_t holder;		/* of the turn: who, + 1 */
-	uint32_t gone, last_ring, stopped;
+	uint32_t gone, last_ring, stopped, pad;
 	uint32_t number[MC_ACTORS];	/* of an arming that this actor is about to make */
 } w;
 static struct ap out[N_THREADS];	/* the peer's side of each connection */
@@ -98,10 +99,8 @@ void conn_sync(struct turn *t, struct sk *sk, uint32_t edges)
 	uint32_t ready = peek32(&sk->ready) & EPOLLIN;
 
 	(void)edges;
-	if (sk->rxq_bytes && !ready)
-		sk_ready(t, sk, EPOLLIN, 0);
-	else if (!sk->rxq_bytes && ready)
-		sk_ready(t, sk, 0, EPOLLIN);
+	if (!sk->rxq_bytes != !ready)
+		sk_ready(t, sk, ready ? 0 : EPOLLIN, ready);
 }
 
 void conn_look(struct turn *t, struct sk *sk, bool from_event)
@@ -116,14 +115,9 @@ void conn_look(struct turn *t, struct sk *sk, bool from_event)
 }
 
 void conn_reset(struct turn *t, struct sk *sk) { (void)t; (void)sk; mc_fail("a lie was seen where nobody lies"); }
-void conn_take(struct turn *t, uint32_t slot, uint32_t side, uint32_t chan, uint32_t nonce)
-{
-	(void)t; (void)slot; (void)side; (void)chan; (void)nonce;
-}
-void chan_settle(struct turn *t, uint32_t slot, uint32_t side, uint32_t chan)
-{
-	(void)t; (void)slot; (void)side; (void)chan;
-}
+#define UNUSED5(a, b, c, d, e) ((void)(a), (void)(b), (void)(c), (void)(d), (void)(e))
+void conn_take(struct turn *t, uint32_t slot, uint32_t side, uint32_t c, uint32_t n) { UNUSED5(t, slot, side, c, n); }
+void chan_settle(struct turn *t, uint32_t slot, uint32_t side, uint32_t c) { UNUSED5(t, slot, side, c, 0); }
 void dgram_poll(struct turn *t, uint32_t slot, uint32_t lane) { (void)t; (void)slot; (void)lane; }
 void tmr_arm(struct turn *t, struct sk *sk, uint64_t at) { (void)t; (void)sk; (void)at; }
 
@@ -212,11 +206,28 @@ static void leave(int me, struct turn *t)
 
 static bool is_woken(int me) { return w.woken & 1u << me; }
 
+/* Edges: each thread's epoll has one of its own. They are told in some order, up to the first whose
+ * thread is blocked; nobody reads the byte. */
+static void ring_edges(void)
+{
+	uint32_t who = w.blocked == 3 ? 1u << mc_choose(2) : w.blocked;
+
+	if (!who || (w.blocked != 3 && mc_choose(2)))
+		w.edges |= THREADS & ~w.blocked;
+	w.edges |= who;
+	w.blocked &= ~who;
+	w.woken |= who;
+}
+
 static void ring_pipe(void)
 {
 	uint32_t who;
 
 	mc_kernel();
+	if (with.edges) {
+		ring_edges();
+		return;
+	}
 	if (!w.pipe && w.blocked) {
 		who = w.blocked == 3 ? 1u << mc_choose(2) : w.blocked;
 		w.blocked &= ~who;
@@ -225,13 +236,17 @@ static void ring_pipe(void)
 	w.pipe = 1;
 }
 
-/* Until the pipe or our bell is readable. */
-static void block(int me)
+/* Until the pipe or our bell is readable. True: the pipe. */
+static bool block(int me)
 {
 	for (;;) {
+		bool piped;
+
 		mc_kernel();
-		if (w.pipe || w.bell[me])
-			return;
+		piped = with.edges ? w.edges & 1u << me : w.pipe;
+		w.edges &= ~(1u << me);
+		if (piped || w.bell[me])
+			return piped;
 		w.blocked |= 1u << me;
 		mc_wait(is_woken, me);
 		w.woken &= ~(1u << me);
@@ -273,14 +288,13 @@ static void settle(int me)
 }
 
 static bool never_again(int me) { (void)me; return false; }
-
 static void get_up(int me, bool rung, bool piped)
 {
 	if (waiter_wake(&map, me) | rung) {
 		mc_kernel();
 		w.bell[me] = 0;
 	}
-	if (piped && bug != DRAINS_LATE) {
+	if (piped && !with.edges && bug != DRAINS_LATE) {
 		mc_kernel();
 		w.pipe = 0;
 	}
@@ -295,9 +309,8 @@ static void lie_there(int me)
 {
 	bool rung, piped;
 
-	block(me);
+	piped = block(me);
 	rung = w.bell[me];
-	piped = w.pipe;
 	if (with.stops && mc_choose(2)) {
 		w.stopped |= 1u << me;
 		mc_wait(never_again, me);
@@ -449,8 +462,9 @@ static bool lies_there(int me)
 	return pair.lane[0].wr != seg.ap[0].rd[0];
 }
 
-/* S0c-ISR-01: a turn; at its end it decides for those who found the door shut. */
-static void surrogate_turn(int me)
+/* A turn for a reason of its own; a thread's that goes and computes, too. At its end it decides for
+ * those who found the door shut. */
+static void surrogate(int me)
 {
 	struct turn t;
 
@@ -458,10 +472,6 @@ static void surrogate_turn(int me)
 	poll_lanes(&t);
 	leave(me, &t);
 }
-
-/* A turn for a reason of its own; a thread's that goes and computes, too. */
-static void surrogate(int me) { surrogate_turn(me); }
-static void visitor(int me) { surrogate_turn(me); }
 
 static bool pipe_is_full(int me) { (void)me; return w.pipe; }
 
@@ -490,7 +500,7 @@ static void watchdog(int me)
 {
 	while (bug != NO_WATCHDOG) {
 		mc_wait(lies_there, me);
-		surrogate_turn(me);
+		surrogate(me);
 	}
 }
 
@@ -558,7 +568,7 @@ static const char *final(void)
 static const struct mc_model plain = MODEL("apertures"), guarded = MODEL("apertures, surrogate", surrogate),
 			     watched = MODEL("apertures, watchdog", watchdog),
 			     served = MODEL("apertures, interrupts", isr),
-			     visited = MODEL("apertures, interrupts and a visitor", isr, visitor);
+			     visited = MODEL("apertures, interrupts and a visitor", isr, surrogate);
 
 static void set(uint32_t bytes, uint32_t asleep, bool leaves, bool s0c)
 {
@@ -615,6 +625,15 @@ static void test_isr(void **state)
 	prove(&visited, false);
 }
 
+/* An edge instead of a byte that is there until it is read. */
+static void test_edges(void **state)
+{
+	(void)state;
+	set(1, 0, true, true);
+	with.edges = true;
+	prove(&plain, false);
+}
+
 /* The one thing that leans on the watchdog: a thread that was woken and is stopped, or never gets
  * the processor, before it has looked round (S0c-IRQ-03, rule 3). */
 static void test_watchdog(void **state)
@@ -652,6 +671,9 @@ static void test_deep(void **state)
 	}
 	sees(READY, 2, 3);
 	sees(EVENTS, 2, 3);
+	set(2, 3, true, true);
+	with.edges = true;
+	prove(&plain, false);
 	set(1, 0, true, true);
 	prove(&guarded, false);
 	set(2, 3, true, true);
@@ -707,7 +729,7 @@ static const struct mutant isr_mutants[] = {
 static void test_mutants(void **state)
 {
 	(void)state;
-	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+	for (size_t i = 0; i < n_elems(rows); i++) {
 		set(rows[i].bytes, rows[i].asleep, rows[i].leaves, rows[i].s0c);
 		with.dies = rows[i].dies;
 		with.sees = rows[i].sees;
@@ -715,7 +737,7 @@ static void test_mutants(void **state)
 	}
 	set(2, 2, false, true);
 	with.left = 1;
-	prove_mutants(&visited, isr_mutants, sizeof(isr_mutants) / sizeof(isr_mutants[0]), &bug);
+	prove_mutants(&visited, isr_mutants, n_elems(isr_mutants), &bug);
 }
 
 int main(void)
@@ -725,6 +747,7 @@ int main(void)
 		cmocka_unit_test(test_sees),
 		cmocka_unit_test(test_surrogate),
 		cmocka_unit_test(test_isr),
+		cmocka_unit_test(test_edges),
 		cmocka_unit_test(test_watchdog),
 		cmocka_unit_test(test_death),
 		cmocka_unit_test(test_mutants),
