@@ -250,6 +250,58 @@ static void test_close(void **state)
 	world_down(&w);
 }
 
+static bool tap_dead(struct world *w, uint32_t from, struct apw_frame *f)
+{
+	(void)w;
+	(void)from;
+	(void)f;
+	return false;
+}
+
+/* S2-MAP-03: a host that is gone costs its own connections, after a while, and nobody else's. */
+static void test_dead_peer(void **state)
+{
+	struct apw_side sa, sb;
+	struct apw_offer o;
+	struct apw_connect c;
+	struct apw_event ev;
+	struct world w;
+	struct link l;
+	uint32_t conn, polled;
+
+	(void)state;
+	world_up(&w, 41);
+	sa = all_of(&w.h[0], 0);
+	sb = all_of(&w.h[1], 0);
+	l = linked(&w, &sa, &sb);
+	o = (struct apw_offer){ .side = sb, .queue = w.h[1].queue };
+	c = (struct apw_connect){ .to = w.h[1].addr, .lport = w.h[0].port, .side = sa };
+	assert_int_equal(apw_bind(w.h[1].e, 0, &o, &c.port), 0);
+	w.tap = tap_dead;
+	assert_int_equal(apw_connect(w.h[0].e, w.now, &c, &conn), 0);
+	c.polled = true;
+	assert_int_equal(apw_connect(w.h[0].e, w.now, &c, &polled), 0);
+	assert_int_equal(apw_close(w.h[1].e, w.now, l.b), 0);
+	pass(&w, w.now + 100 * NS_PER_S);
+	assert_int_equal(total(&w.h[0], APW_N_REPEATS), 2 * (APW_TRIES - 1));
+	assert_int_equal(total(&w.h[1], APW_N_REPEATS), APW_TRIES - 1);
+	assert_true(next_event(&w.h[0], APW_EV_CLOSED, &ev) && ev.index == conn && ev.a == CI_E_LINK);
+	assert_true(next_event(&w.h[1], APW_EV_CLOSED, &ev) && ev.index == l.b && ev.a == CI_E_LINK);
+	assert_int_equal(apw_conn(w.h[0].e, polled)->state, APW_FAILED);
+	assert_int_equal(apw_conn(w.h[0].e, polled)->why, CI_E_LINK);
+	assert_int_equal(apw_close(w.h[0].e, w.now, polled), 0);
+	assert_null(apw_conn(w.h[0].e, polled));
+	/* Back again: what host 1 forgot ends at host 0 as soon as they speak (C4). */
+	w.tap = NULL;
+	c.polled = false;
+	assert_int_equal(apw_connect(w.h[0].e, w.now, &c, &conn), 0);
+	assert_int_equal(apw_alive(w.h[0].e, NULL, 0, 0, l.a), 0);
+	pass(&w, w.now + NS_PER_S);
+	assert_true(next_event(&w.h[0], APW_EV_OPEN, &ev) && ev.index == conn);
+	assert_true(next_event(&w.h[0], APW_EV_ALIVEACK, &ev) && ev.a == CI_DEAD);
+	world_down(&w);
+}
+
 /* ---- ports --------------------------------------------------------------------------------------- */
 
 /* S2-PORT-01, S2-PORT-04: a message to a port whose application is stopped waits; its state is told. */
@@ -592,7 +644,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_loss),	     cmocka_unit_test(test_rules),
 		cmocka_unit_test(test_asked),	     cmocka_unit_test(test_window_reused),
-		cmocka_unit_test(test_close),	     cmocka_unit_test(test_port_states),
+		cmocka_unit_test(test_close),	     cmocka_unit_test(test_dead_peer),
+		cmocka_unit_test(test_port_states),
 		cmocka_unit_test(test_out_of_band),  cmocka_unit_test(test_port_rows),
 		cmocka_unit_test(test_one_wakes),    cmocka_unit_test(test_criteria),
 		cmocka_unit_test(test_queue_full),   cmocka_unit_test(test_variable_queue),

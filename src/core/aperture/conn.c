@@ -60,6 +60,7 @@ static void timer_at(struct apw *e, struct apw_conn *c, uint64_t at)
 	if (c->next)
 		e->conns[c->next].prev = row_of(e, c);
 	e->timers = row_of(e, c);
+	e->conn_due = min_u64(e->conn_due, at);
 }
 
 static uint32_t *chain_of(struct apw *e, uint32_t host, uint32_t index, uint64_t nonce)
@@ -586,12 +587,15 @@ void apw_conn_tick(struct apw *e, uint64_t now)
 					[APW_CLOSING] = CI_CLOSE };
 	uint32_t at = e->timers, next;
 
+	e->conn_due = NEVER_NS;	/* found anew on the way, and by timers that are set meanwhile */
 	for (uint32_t n = 0; at && n <= e->in.mask; n++, at = next) {
 		struct apw_conn *c = &e->conns[at];
 
 		next = c->next;
-		if (c->next_at > now)
+		if (c->next_at > now) {
+			e->conn_due = min_u64(e->conn_due, c->next_at);
 			continue;
+		}
 		if (c->state == APW_ASKED) {
 			apw_reject(e, now, c->in_index, CI_E_DENIED);
 		} else if (++c->tries >= APW_TRIES) {
@@ -605,16 +609,6 @@ void apw_conn_tick(struct apw *e, uint64_t now)
 			timer_at(e, c, now + (APW_FIRST_NS << min_u32(tries, APW_MAX_SHIFT)));
 		}
 	}
-}
-
-uint64_t apw_conn_deadline(const struct apw *e)
-{
-	uint64_t first = NEVER_NS;
-	uint32_t at = e->timers;
-
-	for (uint32_t n = 0; at && n <= e->in.mask; n++, at = e->conns[at].next)
-		first = min_u64(first, e->conns[at].next_at);
-	return first;
 }
 
 int apw_conn_bus(const struct apw *e, uint32_t conn, uint64_t *ret_bus, uint64_t *ret_size)

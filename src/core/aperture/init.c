@@ -61,6 +61,7 @@ struct apw *apw_init(void *mem, const struct apw_conf *c)
 	must(c->mtu >= 256 && c->mtu <= 65000 && c->n_ports && c->n_ports < 65535 && c->crc);
 	lay_out(e, mem, c);
 	e->conf = *c;
+	e->conn_due = NEVER_NS;
 	return e;
 }
 
@@ -317,7 +318,8 @@ void apw_tick(struct apw *e, uint64_t now)
 {
 	if (e->building && now - e->built_at >= APW_PACK_NS)
 		apw_flush(e);
-	apw_conn_tick(e, now);
+	if (e->conn_due <= now)
+		apw_conn_tick(e, now);
 	apw_read_tick(e, now);
 }
 
@@ -325,7 +327,7 @@ uint64_t apw_deadline(const struct apw *e)
 {
 	uint64_t at = e->building ? e->built_at + APW_PACK_NS : NEVER_NS;
 
-	return min_u64(at, min_u64(apw_conn_deadline(e), apw_read_deadline(e)));
+	return min_u64(at, min_u64(e->conn_due, apw_read_deadline(e)));
 }
 
 static void check_table(const struct apw_table *t)

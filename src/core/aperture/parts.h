@@ -51,7 +51,8 @@ struct apw {
 	struct apw_pending *reads;
 	uint8_t *frames;
 	uint32_t frame_stride, tx_head, tx_tail;
-	uint32_t n_queues, n_regions, timers, drawn_tag;
+	uint32_t n_queues, timers;	/* timers: connections with one, a list */
+	uint64_t conn_due;		/* no timer of those is earlier */
 	uint64_t drawn;			/* random numbers drawn so far */
 	uint64_t error_second;		/* and how many ERRORs went out in it */
 	uint32_t errors;
@@ -97,7 +98,6 @@ void apw_on_connect(struct apw *e, uint64_t now, const struct apw_addr *from, co
 void apw_on_answer(struct apw *e, uint64_t now, const struct apw_addr *from, const struct ci_msg *m);
 void apw_conn_used(struct apw *e, uint32_t conn);	/* the peer sent data: it has our ACCEPT */
 void apw_conn_tick(struct apw *e, uint64_t now);
-uint64_t apw_conn_deadline(const struct apw *e);
 
 /* in.c */
 void apw_error_out(struct apw *e, uint64_t now, const struct apw_addr *to, const struct ci_msg *about);
