@@ -676,7 +676,7 @@ static void test_deep(void **state)
 	prove(&plain, false);
 	set(1, 0, true, true);
 	prove(&guarded, false);
-	set(2, 3, true, true);
+	set(1, 0, true, true);
 	with.stops = true;
 	prove(&watched, false);
 }

@@ -2,7 +2,7 @@
 /*
  * The explorer (mc.h): depth first, by copying. A state is the actors' table, the regions and the
  * live part of each actor's stack; it is put back by memcpy(), for stacks lie where they lay.
- * States seen are known by 128 bits of hash. Steps that no other actor can notice (a choice, a
+ * States seen are known by 96 bits of hash. Steps that no other actor can notice (a choice, a
  * fence behind an empty buffer) are taken at once, alone.
  */
 #include "test/model/mc.h"
@@ -50,7 +50,7 @@ struct frame {
 	size_t at;		/* of its copy in mc.copies */
 };
 
-struct seen { uint64_t a, b; uint32_t id, used; };
+struct seen { uint64_t a; uint32_t b, number; };	/* number: the state's, + 1 */
 struct edge { uint32_t from, to; };
 struct origin { uint32_t from; struct move by; };	/* how a state was first met */
 struct region { const char *name; char *p; uint32_t bytes, ignored, writers; int (*holder)(void); };
@@ -556,7 +556,7 @@ static void state_load(const char *at)
 
 #define STATE_MAX (sizeof(actors) + sizeof(stacks) + 4096)
 
-static void hash_state(const char *p, size_t n, uint64_t *ret_a, uint64_t *ret_b)
+static void hash_state(const char *p, size_t n, uint64_t *ret_a, uint32_t *ret_b)
 {
 	uint64_t a = 0x9e3779b97f4a7c15ull, b = 0xc2b2ae3d27d4eb4full, w;
 
@@ -568,14 +568,14 @@ static void hash_state(const char *p, size_t n, uint64_t *ret_a, uint64_t *ret_b
 		b = b >> 29 | b << 35;
 	}
 	*ret_a = a;
-	*ret_b = b;
+	*ret_b = (uint32_t)(b >> 32);
 }
 
-static struct seen *seen_slot(uint64_t a, uint64_t b)
+static struct seen *seen_slot(uint64_t a, uint32_t b)
 {
 	uint32_t i = (uint32_t)a & mc.seen_mask;
 
-	while (mc.seen[i].used && (mc.seen[i].a != a || mc.seen[i].b != b))
+	while (mc.seen[i].number && (mc.seen[i].a != a || mc.seen[i].b != b))
 		i = (i + 1) & mc.seen_mask;
 	return &mc.seen[i];
 }
@@ -589,7 +589,7 @@ static void seen_grow(void)
 	mc.seen = calloc((size_t)mc.seen_mask + 1, sizeof(*mc.seen));
 	must(mc.seen);
 	for (uint32_t i = 0; i < n; i++)
-		if (old[i].used)
+		if (old[i].number)
 			*seen_slot(old[i].a, old[i].b) = old[i];
 	free(old);
 }
@@ -598,18 +598,18 @@ static void seen_grow(void)
 static bool state_note(const char *copy, size_t n, uint32_t *ret_id)
 {
 	struct seen *s;
-	uint64_t a, b;
+	uint64_t a;
+	uint32_t b;
 
 	if (2 * mc.n_seen >= mc.seen_mask)
 		seen_grow();
 	hash_state(copy, n, &a, &b);
 	s = seen_slot(a, b);
-	if (s->used) {
-		*ret_id = s->id;
+	*ret_id = s->number - 1;
+	if (s->number)
 		return false;
-	}
-	*s = (struct seen){ a, b, mc.n_seen++, 1 };
-	*ret_id = s->id;
+	*ret_id = mc.n_seen++;
+	*s = (struct seen){ a, b, mc.n_seen };
 	return true;
 }
 
