@@ -8,7 +8,7 @@ Everything a rig makes, it removes: at the end, at an exception, at SIGINT and S
 Processes are stopped by the pids that the rig started, never by name; what is left in a namespace
 that the rig made is its, too.
 """
-import atexit, json, os, resource, select, shlex, shutil, signal, subprocess, sys, tempfile, time
+import atexit, json, os, re, resource, select, shlex, shutil, signal, subprocess, sys, tempfile, time
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.environ.get("O", os.path.join(TOP, "build"))
@@ -343,8 +343,7 @@ class Local(Host):
         found, began = {}, started_at(os.getpid())
         for pid in (int(p) for p in os.listdir("/proc") if p.isdigit()):
             try:
-                if os.stat("/proc/%d" % pid).st_uid == self.uid and started_at(pid) >= began and \
-                   name_of(pid) in ("onrampd", "onramp-surrogat"):
+                if uid_of(pid) == self.uid and started_at(pid) >= began and name_of(pid).startswith("onramp"):
                     found[pid] = name_of(pid)
             except OSError:
                 pass
@@ -362,6 +361,12 @@ class Local(Host):
                 os.rmdir("/etc/netns")
             except OSError:
                 pass
+
+
+def uid_of(pid):
+    """Whose a process is; the owner of /proc/PID is root if it may not be dumped."""
+    with open("/proc/%d/status" % pid) as f:
+        return int(re.search(r"^Uid:\s+(\d+)", f.read(), re.M).group(1))
 
 
 def started_at(pid):

@@ -42,10 +42,11 @@ class Show:
                 say("    " + l.rstrip())
             self.shown.add(self.title)
         if why:
-            out = self.r.run(self.r.a, [self.r.onramp(), "why", str(server.pid)], check=False).splitlines()
-            tcp = [i for i, l in enumerate(out) if " tcp " in l]
+            served = [" aperture ", " kernel ", " tcp "]
+            out = self.lines_of(["why", str(server.pid)], lambda l: any(s in l for s in served[:2]), client)
+            rows = [i for s in served for i, l in enumerate(out) if s in l]
             say("  onramp why %d:" % server.pid)
-            for l in out[:tcp[0] + 1 if tcp else 4]:
+            for l in out[:rows[0] + 1] if rows else out[:4]:
                 say("    " + l.rstrip())
 
     def client(self, argv, profile, server=None, why=False):
