@@ -271,6 +271,27 @@ bool pair_waits(const struct sim_stack *s, const struct stack_map *map)
 	return false;
 }
 
+/* As exec_trim(), with whatever happens meanwhile between its two turns. */
+void pair_trim(struct sim *w, struct sim_stack *s, uint64_t slots)
+{
+	struct turn t;
+
+	if (s->n_trims || !sim_turn_try(w, s, &t, NULL, 0))
+		return;
+	s->trims_of_app = anybody_live(s);
+	for (; slots && !s->n_trims; slots &= slots - 1)
+		s->n_trims = ap_trim_take(&t, (uint32_t)__builtin_ctzll(slots), s->trim, n_elems(s->trim));
+	sim_turn_end(w, s, &t);
+	for (uint32_t i = 0; i < s->n_trims; i++)
+		must(!madvise(s->trim[i].mem, s->trim[i].bytes, MADV_DONTNEED));
+}
+
+void pair_trimmed(struct sim_stack *s, struct turn *t)
+{
+	ap_trim_done(t, s->trim, s->n_trims);
+	s->n_trims = 0;
+}
+
 static bool waits(const struct sim_stack *s) { return pair_waits(s, &s->app) || pair_waits(s, &s->strong); }
 
 /* As if a lane had been full: who reads it looks at every channel. */
@@ -351,7 +372,7 @@ static bool lane_waits(const struct sim_pair *p, const struct sim_stack *s)
 		uint32_t k = ~own->side & 1;
 
 		if (own->pair_id == p->id && s->app.ap[slot].pair_id == p->id)
-			return p->mem->lane[k].wr != own->rd[k];
+			return own->is_self ? s->seg->ap_self : p->mem->lane[k].wr != own->rd[k];
 	}
 	return false;
 }
@@ -364,7 +385,7 @@ void pair_check_sleepers(struct sim *w)
 		const struct sim_stack *s = p->s[i % 2];
 
 		/* Who holds the turn pays when it ends; who buries the dead rings for them. */
-		if (p->over || p->tainted || p->s[0] == p->s[1] || s->gone || s->retired || s->in_turn ||
+		if (p->over || p->tainted || s->gone || s->retired || s->in_turn ||
 		    other_of(p, s)->in_turn || must_reap(s) || must_reap(other_of(p, s)))
 			continue;
 		if (lane_waits(p, s) && !somebody_is_up(s))

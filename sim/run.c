@@ -335,6 +335,7 @@ static void count_back(struct sim *w, struct sim_stack *s)
 
 	if (!sim_turn_try(w, s, &t, NULL, 0))
 		sim_fail(w, "S6: stack %u: the door is shut at the end", s->id);
+	pair_trimmed(s, &t);
 	sim_turn_round(w, &t);
 	sim_check(w, s, &t);
 	sim_turn_end(w, s, &t);

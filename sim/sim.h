@@ -199,6 +199,9 @@ struct sim_stack {
 	uint32_t dir_changes, dir_seen[2];	/* by programs, by the surrogate */
 	bool slot_taken[SIM_SLOTS];
 	bool piped;		/* a byte lies in its pipe */
+	struct ap_trim trim[8];	/* taken to be given back to the kernel, not yet put back */
+	uint32_t n_trims;
+	bool trims_of_app;
 	bool ending, gone;
 };
 
@@ -377,6 +380,8 @@ void pair_end(struct sim *w, struct sim_stack *s);
 void pair_list_port(struct sim *w, struct sim_stack *s, const struct ipaddr *laddr, uint16_t lport);
 void pair_settle(struct sim *w, struct sim_stack *s, struct turn *t);
 bool pair_waits(const struct sim_stack *s, const struct stack_map *map);
+void pair_trim(struct sim *w, struct sim_stack *s, uint64_t slots);
+void pair_trimmed(struct sim_stack *s, struct turn *t);
 void pair_pay(struct sim *w, struct sim_stack *s, const struct turn *t);
 bool pair_lie_down(struct sim_stack *s, struct thread *th);
 void pair_get_up(struct sim_stack *s, struct thread *th);

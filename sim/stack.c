@@ -225,6 +225,8 @@ bool sim_turn_try(struct sim *w, struct sim_stack *s, struct turn *t, struct thr
 	s->n_turns++;
 	w->n_turns++;
 	pair_settle(w, s, t);
+	if (s->n_trims && s->trims_of_app == (th != NULL))
+		pair_trimmed(s, t);
 	return true;
 }
 
@@ -306,6 +308,10 @@ void sim_turn_end(struct sim *w, struct sim_stack *s, struct turn *t)
 		} else {
 			t->bells = 0;
 		}
+		if (s->seg->ap_self && !s->retired) {	/* as exec_end() */
+			t->budget = max_u32(t->budget, 16);
+			(void)ap_poll(t);
+		}
 		s->in_turn = false;
 		errands = turn_end(t, &contended);
 		if (!errands)
@@ -317,5 +323,7 @@ void sim_turn_end(struct sim *w, struct sim_stack *s, struct turn *t)
 	sim_digest(w, (uint64_t)s->id << 32 | t->who);
 	sim_digest(w, s->seg->deadline);
 	pay(w, s, t, contended);
+	if (t->trims)
+		pair_trim(w, s, t->trims);
 	surrogate_arm(w, s);
 }

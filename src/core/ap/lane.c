@@ -68,13 +68,13 @@ bool ap_pending(const struct stack_map *map)
 {
 	uint32_t n = min_u32(peek32(&map->seg->n_ap), N_PAIRS);
 
-	if (peek32(&map->seg->ap_self))
-		return true;
 	for (uint32_t i = 0; i < n; i++) {
 		const struct ap_slot *s = &map->seg->ap[i];
 		const struct ap_pair *p = pair_at(map, i);
 		uint32_t k = ~s->side & 1u;
 
+		if (p && s->is_self && peek32(&map->seg->ap_self))
+			return true;
 		if (!p || s->is_self)
 			continue;
 		if (cross_load(&p->lane[k].wr) != peek32(&s->rd[k]) ||
@@ -172,17 +172,23 @@ uint32_t ap_poll(struct turn *t)
 {
 	struct segment *seg = t->map->seg;
 	uint32_t n = min_u32(seg->n_ap, N_PAIRS), done = 0, self;
+	bool mapped;
 
 	do {
-		poke32(&seg->ap_self, 0);
+		mapped = false;
 		for (uint32_t i = 0; i < n; i++) {
 			struct ap_slot *s = slot_at(t, i);
 			struct ap_pair *p = pair_at(t->map, i);
 
+			/* Where it is not mapped, the word stays for a process that has it. */
+			if (p && s->is_self) {
+				mapped = true;
+				poke32(&seg->ap_self, 0);
+			}
 			for (uint32_t k = first_lane(s); p && k <= last_lane(s); k++)
 				done += poll_lane(t, i, k, p);
 		}
-		self = peek32(&seg->ap_self);
+		self = mapped ? peek32(&seg->ap_self) : 0;
 	} while (self && t->budget);
 	if (unlikely(self || !t->budget))
 		poke32(&seg->ap_self, 1);	/* there may be more; who goes on finds out */
