@@ -16,6 +16,7 @@
 #define N_EPOLLS	256	/* epoll instances of a stack: 256 x 64 B = 16 KiB */
 #define N_EPITEMS	131072	/* (epoll, socket) pairs: 131,072 x 64 B = 8 MiB */
 #define N_WAITERS	32	/* threads of a stack asleep at once, a bell each; more poll at 1 ms */
+#define PEER_BELL	(N_WAITERS - 1)	/* not a thread's: peers of the same user ring it (host/pair.c) */
 #define N_PROCS		64	/* processes that share a stack (fork); one bit each in sk.procs */
 #define N_VIS		4	/* virtual interfaces of a stack: one per attached interface */
 #define N_RING		2048	/* slots of each AF_XDP ring: rx + tx + fill + completion = 112 KiB, pinned */

@@ -304,7 +304,7 @@ static void hear_agent(struct surrogate *s)
 static void sleep_for(struct surrogate *s, uint64_t ns, bool on_frames)
 {
 	struct timespec to = { (time_t)(ns / NS_PER_S), (long)(ns % NS_PER_S) };
-	struct pollfd p[N_PROCS + 1 + N_VIS + 2];
+	struct pollfd p[N_PROCS + 1 + N_VIS + 3];
 	unsigned n = 0, agent;
 
 	/* S0c-IRQ-02: whoever posts from here on rings; what was posted before is seen now. */
@@ -321,6 +321,8 @@ static void sleep_for(struct surrogate *s, uint64_t ns, bool on_frames)
 		p[n++] = (struct pollfd){ .fd = s->x->fds.xsk[i], .events = POLLIN };
 	if (on_frames && s->x->fds.pipe > 0)
 		p[n++] = (struct pollfd){ .fd = s->x->fds.pipe, .events = POLLIN };
+	if (on_frames && s->x->fds.pipe > 0)
+		p[n++] = (struct pollfd){ .fd = s->x->fds.bell[PEER_BELL], .events = POLLIN };
 	if (sys_ppoll(p, n, &to, s->conf->sleep_mask) <= 0)
 		return;
 	if (p[agent].revents)

@@ -39,6 +39,7 @@ void host_ring_pairs(const struct stack_map *map, uint64_t rings);
 /* Drains the stack's pipe. True: something was in it; then the caller must take a turn, or leave
  * DOOR_ERRAND_RX on the door, for it may have taken the ring that another sleeper was sent. */
 bool host_hear_pipe(const struct host_fds *f);
+bool host_hear_ring(const struct host_fds *f, bool own_user);	/* one of those in it, or the PEER_BELL */
 
 /* Shared futex on the low half of the door word. */
 void host_door_wait(const struct stack_map *map, uint64_t seen, uint64_t timeout_ns);

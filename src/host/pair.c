@@ -138,19 +138,29 @@ int host_new_pipe_end(uint32_t port)
 
 void host_ring_pairs(const struct stack_map *map, uint64_t rings)
 {
+	static const uint64_t one = 1;	/* what an eventfd takes; a netlink socket takes anything */
+
 	for (; rings; rings &= rings - 1) {
 		int fd = map->ap[__builtin_ctzll(rings)].bell_fd;
 
 		/* Full, or nobody there any more: either way there is no more to do. */
 		if (fd > 0)
-			(void)sys_write(fd, "", 1);
+			(void)sys_write(fd, &one, sizeof(one));
 	}
+}
+
+bool host_hear_ring(const struct host_fds *f, bool own_user)
+{
+	int fd = own_user ? f->bell[PEER_BELL] : f->pipe;
+	uint8_t scrap[16];
+
+	return fd > 0 && sys_read(fd, scrap, sizeof(scrap)) >= 0;
 }
 
 bool host_hear_pipe(const struct host_fds *f)
 {
 	uint8_t scrap[16];	/* what does not fit is dropped */
-	int i = 0;
+	int i = host_hear_ring(f, true);
 
 	while (f->pipe > 0 && i < HEAR_MAX && sys_read(f->pipe, scrap, sizeof(scrap)) >= 0)
 		i++;

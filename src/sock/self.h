@@ -178,7 +178,7 @@ static inline bool ent_is_ours(struct ent e) { return e.kind >= FD_TCP && e.kind
 
 /* ---- waiting (wait.c) -------------------------------------------------------------------------- */
 
-#define WAIT_ROOM (N_VIS + 2)	/* entries behind n_pfd that the sleeper uses itself */
+#define WAIT_ROOM (N_VIS + 3)	/* entries behind n_pfd that the sleeper uses itself */
 
 struct wait {
 	uint64_t until;		/* ns; NEVER_NS */
@@ -187,7 +187,7 @@ struct wait {
 	bool	 restarts;	/* SA_RESTART applies to this call */
 	bool	 foreign;	/* out: the kernel's side has something */
 	bool	 rung;		/* the sleeper's: its bell is to be drained */
-	bool	 piped;		/* ... and the stack's pipe, in which peers ring */
+	bool	 piped, peers;	/* ... and the stack's pipe, or PEER_BELL, by which peers ring */
 	bool	 (*ready)(const struct wait *w);	/* a look without a turn */
 	void	 (*arm)(struct turn *t, const struct wait *w, uint32_t bit, bool on);
 	struct pollfd *pfd;	/* the kernel's descriptors, WAIT_ROOM free entries behind them */

@@ -169,7 +169,7 @@ static int spin(struct wait *w)
 
 /* ---- sleeping ------------------------------------------------------------------------------------ */
 
-enum { TAG_DEVICE = 1, TAG_BELL, TAG_NESTED, TAG_PIPE };	/* what an event of a slot's epoll is about */
+enum { TAG_DEVICE = 1, TAG_BELL, TAG_NESTED, TAG_PIPE, TAG_PEERS };	/* what an event of a slot's epoll is about */
 
 static void watch(int ep, int fd, uint32_t events, uint32_t tag)
 {
@@ -195,8 +195,10 @@ static int slot_epoll(int slot)
 	ep = fd_make_private(ep);
 	for (i = 0; i < self.x.fds.n_vis; i++)
 		watch(ep, self.x.fds.xsk[i], EPOLLIN | EPOLLEXCLUSIVE, TAG_DEVICE);
-	if (self.x.map.front)
+	if (self.x.map.front) {
+		watch(ep, self.x.fds.bell[PEER_BELL], EPOLLIN | EPOLLEXCLUSIVE, TAG_PEERS);
 		watch(ep, self.x.fds.pipe, EPOLLIN | EPOLLEXCLUSIVE, TAG_PIPE);
+	}
 	watch(ep, self.x.fds.bell[slot], EPOLLIN, TAG_BELL);
 	self.slot_ep[slot] = ep;
 	self.slot_nested[slot] = -1;
@@ -251,6 +253,7 @@ static int block_epoll(struct wait *w, int slot, int ep, struct timespec *to)
 		w->foreign |= ev[i].data.u32 == TAG_NESTED;
 		w->rung |= ev[i].data.u32 == TAG_BELL;
 		w->piped |= ev[i].data.u32 == TAG_PIPE;
+		w->peers |= ev[i].data.u32 == TAG_PEERS;
 	}
 	return n < 0 ? n : 0;
 }
@@ -266,15 +269,20 @@ static int block_poll(struct wait *w, int slot, struct timespec *to)
 		p[n++] = (struct pollfd){ .fd = w->nested, .events = POLLIN };
 	for (i = 0; i < self.x.fds.n_vis; i++)
 		p[n++] = (struct pollfd){ .fd = self.x.fds.xsk[i], .events = POLLIN };
-	if (self.x.map.front)
+	if (self.x.map.front) {
 		p[n++] = (struct pollfd){ .fd = self.x.fds.pipe, .events = POLLIN };
-	w->piped = self.x.map.front != NULL;
+		p[n++] = (struct pollfd){ .fd = self.x.fds.bell[PEER_BELL], .events = POLLIN };
+	}
 	if (slot >= 0)
 		p[n++] = (struct pollfd){ .fd = self.x.fds.bell[slot], .events = POLLIN };
 	r = sys_ppoll(p, n, to, w->mask);
 	for (i = 0; r > 0 && i < (w->n_pfd ? w->n_pfd : w->nested >= 0); i++)
 		w->foreign |= p[i].revents != 0;
 	w->rung |= r > 0 && slot >= 0 && p[n - 1].revents;
+	if (r > 0 && self.x.map.front) {
+		w->piped |= p[n - 2 - (slot >= 0)].revents != 0;
+		w->peers |= p[n - 1 - (slot >= 0)].revents != 0;
+	}
 	return r < 0 ? r : 0;
 }
 
@@ -288,7 +296,7 @@ static int block_confined(struct wait *w, int slot, struct timespec *to)
 		p.fd = self.slot_ep[slot];
 	else if (!to || to->tv_sec > 0 || to->tv_nsec > brief.tv_nsec)
 		to = &brief;
-	w->rung = w->piped = true;	/* which of them it was is not known */
+	w->rung = w->piped = w->peers = true;	/* which of them it was is not known */
 	return sys_ppoll(&p, 1, to, w->mask) == -EINTR ? -EINTR : 0;
 }
 
@@ -352,7 +360,7 @@ static int sleep_once(struct wait *w)
 {
 	int slot = claim(), r;
 
-	w->rung = w->piped = false;
+	w->rung = w->piped = w->peers = false;
 	if (!arm(w, slot, true)) {
 		if (slot >= 0 && slot != self.quiet_slot)
 			waiter_release(&self.x.map, slot);
@@ -367,8 +375,10 @@ static int sleep_once(struct wait *w)
 	/* Rung by a waker, by our own handler, or late by the waker of an earlier sleep. */
 	if (slot >= 0 && (waiter_wake(&self.x.map, slot) | w->rung))
 		host_hear(&self.x.fds, slot);
-	if (w->piped)
-		(void)host_hear_pipe(&self.x.fds);
+	if (w->piped)	/* one ring: another that lies there ends the next sleep at once, and that is rare */
+		(void)host_hear_ring(&self.x.fds, false);
+	if (w->peers)
+		(void)host_hear_ring(&self.x.fds, true);
 	irq_wake(&self.x.map, slot);
 	if (exec_pairs_changed(&self.x))
 		sk_round();

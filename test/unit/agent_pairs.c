@@ -366,6 +366,7 @@ static void test_descriptors(void **state)
 	uint32_t wrong[2] = { a->id, a->id };
 
 	(void)state;
+	b->uid = a->uid + 1;		/* another's: of the same user it would be the PEER_BELL */
 	m.u.pair.peer = b->id;
 	assert_int_equal(pair_get(&agent, &rq), 0);
 	assert_int_equal(fcntl(rq.out[0], F_GET_SEALS) & (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL),

@@ -20,7 +20,7 @@ static void test_slots(void **state)
 
 	(void)state;
 	rig_make(&r);
-	for (int i = 0; i < N_WAITERS; i++)
+	for (int i = 0; i < PEER_BELL; i++)
 		assert_int_equal(waiter_claim(&r.map, 100 + (uint32_t)i, 7), i);
 	assert_int_equal(waiter_claim(&r.map, 1, 7), -1);
 	waiter_release(&r.map, 9);

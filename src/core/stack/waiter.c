@@ -38,7 +38,7 @@ static _Atomic uint32_t *state_of(const struct stack_map *map, int slot)
 
 int waiter_claim(const struct stack_map *map, uint32_t tid, uint32_t proc)
 {
-	for (int i = 0; i < N_WAITERS; i++) {
+	for (int i = 0; i < PEER_BELL; i++) {
 		uint32_t seen = WAITER_FREE;
 
 		/* acq: pairs with rel in waiter_release(), the old owner is done with it. */
