@@ -17,9 +17,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/atomic.h"
 #include "base/must.h"
 #include "host/sys.h"
 #include "wire/eth.h"
@@ -27,6 +29,7 @@
 #define PREFIX		2	/* bytes of type before a frame in a datagram */
 #define LEAD		64	/* a buffer's room in front: PREFIX or ETH_HDR_LEN end there */
 #define SOCKET_BYTES	(4 << 20)
+#define RING_BYTES	(2u << 20)	/* of received Ethernet frames, pinned by the kernel */
 
 /* ---- names of hosts --------------------------------------------------------------------------- */
 
@@ -124,6 +127,32 @@ static int only_ours(int fd, uint32_t host)
 	return sys_setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &prog, sizeof(prog));
 }
 
+/* Frames by memory, if the kernel lets us. Without, they are received by call, which works as well. */
+static void ring_open(struct onramp_ap *ap)
+{
+	struct carrier_ether *c = &ap->ether;
+	struct tpacket_req req = { .tp_block_size = 65536 };
+	int version = TPACKET_V2;
+
+	/* A slot is a power of two with room for the kernel's header, ours, and a frame. */
+	for (c->slot = 2048; c->slot < ap->frame_bytes + 256; )
+		c->slot *= 2;
+	req.tp_block_size = c->slot > req.tp_block_size ? c->slot : req.tp_block_size;
+	req.tp_frame_size = c->slot;
+	req.tp_block_nr = RING_BYTES / req.tp_block_size;
+	req.tp_frame_nr = c->n_slots = RING_BYTES / c->slot;
+	if (sys_setsockopt(ap->fd, SOL_PACKET, PACKET_VERSION, &version, sizeof(version)) ||
+	    sys_setsockopt(ap->fd, SOL_PACKET, PACKET_RX_RING, &req, sizeof(req)))
+		return;
+	c->ring = sys_mmap(NULL, RING_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, ap->fd, 0);
+	c->ring_bytes = RING_BYTES;
+	if (!SYS_MAP_FAILED(c->ring))
+		return;
+	c->ring = NULL;
+	memset(&req, 0, sizeof(req));
+	(void)sys_setsockopt(ap->fd, SOL_PACKET, PACKET_RX_RING, &req, sizeof(req));
+}
+
 static int ether_open(struct onramp_ap *ap, const char *interface, uint32_t *host)
 {
 	struct ifreq ifr = { 0 };
@@ -155,6 +184,8 @@ static int ether_open(struct onramp_ap *ap, const char *interface, uint32_t *hos
 	}
 	(void)sys_setsockopt(ap->fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, &one, sizeof(one));
 	r = only_ours(ap->fd, *host);
+	if (!r)
+		ring_open(ap);
 	return r ? r : sys_bind(ap->fd, &sa, sizeof(sa));
 }
 
@@ -183,6 +214,9 @@ int carrier_open(struct onramp_ap *ap, const char *address, const char *interfac
 
 void carrier_close(struct onramp_ap *ap)
 {
+	if (ap->ether.ring)
+		sys_munmap(ap->ether.ring, ap->ether.ring_bytes);
+	ap->ether.ring = NULL;
 	if (ap->fd >= 0) {
 		if (ap->raw)
 			sys_close(ap->fd);
@@ -285,12 +319,56 @@ static void about_state(struct onramp_ap *ap, uint16_t type, const uint8_t *p, u
 		apw_all_states(ap->e, s);
 }
 
+static void from_ether(struct onramp_ap *ap, uint64_t now, const uint8_t *p, uint32_t n, enum ci_port_state s)
+{
+	struct apw_addr a = { 0 };
+
+	if (n < ETH_HDR_LEN)
+		return;
+	memcpy(a.mac, p + 6, 6);
+	about_state(ap, get_be16(p + 12), p + ETH_HDR_LEN, n - ETH_HDR_LEN, s);
+	apw_rx(ap->e, now, &a, get_be16(p + 12), p + ETH_HDR_LEN, n - ETH_HDR_LEN);
+}
+
+static struct tpacket2_hdr *slot_at(const struct carrier_ether *c, uint32_t i)
+{
+	return (struct tpacket2_hdr *)(void *)(c->ring + (size_t)(i % c->n_slots) * c->slot);
+}
+
+/* Slots go back to the kernel when the engine has no more use for what is in them. */
+static int from_ring(struct onramp_ap *ap, uint64_t now, enum ci_port_state s)
+{
+	struct carrier_ether *c = &ap->ether;
+	uint32_t n = 0;
+
+	for (; n < N_BATCH; n++) {
+		struct tpacket2_hdr *h = slot_at(c, c->at + n);
+
+		/* acq: pairs with the kernel's release of the slot to us. */
+		if (!(acquire32(&h->tp_status) & TP_STATUS_USER))
+			break;
+		if (h->tp_snaplen == h->tp_len && h->tp_mac < c->slot && h->tp_snaplen <= c->slot - h->tp_mac)
+			from_ether(ap, now, (uint8_t *)h + h->tp_mac, h->tp_snaplen, s);
+	}
+	if (!n)
+		return 0;
+	apw_rx_end(ap->e);
+	for (uint32_t i = 0; i < n; i++)
+		/* rel: pairs with the kernel's acquire: we have read all of it. */
+		release32(&slot_at(c, c->at + i)->tp_status, TP_STATUS_KERNEL);
+	c->at = (c->at + n) % c->n_slots;
+	return (int)n;
+}
+
 int carrier_receive(struct onramp_ap *ap, uint64_t now, enum ci_port_state s)
 {
 	struct mmsghdr *m = ap->inbox.m;
 	uint32_t head = head_of(ap);
-	int n = receive(ap);
+	int n;
 
+	if (ap->ether.ring)
+		return from_ring(ap, now, s);
+	n = receive(ap);
 	for (int i = 0; i < n; i++) {
 		const struct sockaddr_in *from = &ap->inbox.from[i];
 		const uint8_t *p = ap->inbox.v[i].iov_base;
@@ -302,13 +380,12 @@ int carrier_receive(struct onramp_ap *ap, uint64_t now, enum ci_port_state s)
 		if (len < head || (m[i].msg_hdr.msg_flags & MSG_TRUNC))
 			continue;
 		if (ap->is_ether) {
-			memcpy(a.mac, p + 6, 6);
-			type = get_be16(p + 12);
-		} else {
-			a.host = __builtin_bswap32(from->sin_addr.s_addr);
-			a.carrier = __builtin_bswap16(from->sin_port);
-			type = get_be16(p);
+			from_ether(ap, now, p, len, s);
+			continue;
 		}
+		a.host = __builtin_bswap32(from->sin_addr.s_addr);
+		a.carrier = __builtin_bswap16(from->sin_port);
+		type = get_be16(p);
 		about_state(ap, type, p + head, len - head, s);
 		apw_rx(ap->e, now, &a, type, p + head, len - head);
 	}

@@ -36,7 +36,8 @@
 
 enum ap_broken { AP_WHOLE, AP_BROKEN };
 
-struct carrier_ether { int ifindex; uint8_t mac[6]; };
+/* With a ring, frames come by memory: the kernel writes, we look, without a system call. */
+struct carrier_ether { int ifindex; uint8_t mac[6]; uint8_t *ring; size_t ring_bytes; uint32_t slot, n_slots, at; };
 
 struct offer { uint16_t port; uint32_t region; };
 
