@@ -393,6 +393,13 @@ static void set_aperture(struct sim *w, struct knobs *k)
 		k->kill_stack = prng_below(&w->rng, 3);
 	}
 	k->sweep_ppm = prng_below(&w->rng, 4) ? 0 : (uint32_t)log_between(w, 100, 100000);
+	if (prng_below(&w->rng, 6) == 0) {	/* short ones, more than there are ports */
+		k->n_talks = 100 + prng_below(&w->rng, 200);
+		k->bytes_max = 2000;
+		k->rounds_max = 3;
+		k->round_bytes_max = 300;
+		k->n_socks = 1024;
+	}
 	k->ap_pages = prng_below(&w->rng, 4) ? 0 : (uint32_t)log_between(w, 1, 2000);
 }
 
