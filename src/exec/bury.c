@@ -35,6 +35,25 @@ void bury_processes(struct turn *t)
 	}
 }
 
+void bury_everybody(struct turn *t)
+{
+	struct segment *seg = t->map->seg;
+	uint32_t n = min_u32(seg->used_sk, t->map->sk_mask + 1);
+	uint64_t named = 0;
+
+	for (uint32_t slot = 1; slot < n; slot++)
+		if (sk_slot(t, slot)->kind != SK_FREE)
+			named |= sk_slot(t, slot)->procs;
+	for (uint32_t i = 0; i < N_PROCS; i++) {
+		/* acquire32(): pairs with rel in exec_join(): who is live now has joined since */
+		uint32_t state = acquire32(&seg->procs[i].state);
+
+		if (state != PROC_LIVE && (state != PROC_FREE || named >> i & 1))
+			poke32(&seg->procs[i].state, PROC_DEAD);
+	}
+	bury_processes(t);
+}
+
 void bury_stack(struct turn *t)
 {
 	struct segment *seg = t->map->seg;

@@ -11,6 +11,10 @@
 /* Drops all references of processes marked PROC_DEAD (errand REAP). */
 void bury_processes(struct turn *t);
 
+/* The same when no process lives: also those that only a socket's references know, and slots that
+ * say what no slot can say. A program may have spoilt its own segment before it died. */
+void bury_everybody(struct turn *t);
+
 /* In a turn just adopted from a dead holder: checks the stack, and if it does not stand, gives
  * every socket a reset and wakes everybody; seg->condemned is then set. */
 void bury_holder(struct turn *t);

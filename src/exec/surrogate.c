@@ -398,7 +398,7 @@ static void inherit(struct surrogate *s)
 	ev(&t, EV_SURROGATE_OWNER, 0, peek32(&x->map.seg->n_conns), 0);
 	if (!peek32(&x->map.seg->condemned))
 		estate_note(&s->estate, &t);
-	bury_processes(&t);
+	bury_everybody(&t);
 	if (!peek32(&x->map.seg->condemned))
 		(void)exec_round(x, &t);
 	s->deaths = false;

@@ -262,6 +262,24 @@ static void test_shared(void **state)
 	assert_int_equal(agent_heard(&w.agent, CTL_LEASE_DEL), 1);
 }
 
+/* It wrote over the table of processes before it died: its sockets are closed all the same. */
+static void spoil_slots(uint32_t proc)
+{
+	open_udp(proc);
+	memset(w.x.map.seg->procs, 0xef, sizeof(w.x.map.seg->procs));
+}
+
+static void test_spoilt_slots(void **state)
+{
+	pid_t app = start_app(spoil_slots);
+
+	(void)state;
+	start_surrogate(app);
+	finish(app);
+	surrogate_ends();
+	assert_int_equal(agent_heard(&w.agent, CTL_LEASE_DEL), 1);
+}
+
 /* A zombie is dead, even while nobody waits for it. */
 static void test_zombie(void **state)
 {
@@ -755,6 +773,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		alive(test_killed),
 		alive(test_shared),
+		alive(test_spoilt_slots),
 		alive(test_zombie),
 		alive(test_killed_in_turn),
 		alive(test_condemned),
