@@ -168,7 +168,9 @@ static void judge_syn(struct sim *w, struct flow *f, uint32_t d, const struct se
 	me->wscale = s->wscale;
 	me->offers_ts = s->has_ts;
 	me->offers_sack = s->has_sack_ok;
-	me->mss = s->has_mss ? s->mss : 536;
+	/* A middlebox may take it out; and a SYN that is sent again after the MTU has changed says
+	 * something else, of which the other has heard the one or the other. */
+	me->mss = max_u32(me->mss, s->has_mss && !(w->k.strip & STRIP_MSS) ? s->mss : max_u32(s->mss, 536));
 	if (s->len)
 		sim_fail(w, "J2: data in a SYN");
 }
