@@ -272,6 +272,13 @@ static void set_slain(struct sim *w, struct knobs *k)
 	k->check_ppm = 0;
 }
 
+static void set_felled(struct sim *w, struct knobs *k)
+{
+	set_slain(w, k);
+	k->step_ppm = (uint32_t)log_between(w, 100, 50000);
+	k->step_max = (uint32_t)log_between(w, 10, 10000);
+}
+
 static void set_scarce(struct sim *w, struct knobs *k)
 {
 	some_wire(w, k);
@@ -472,6 +479,7 @@ const struct world worlds[] = {
 	{ "stopped", "programs stopped or busy, turns held, kicks deferred", set_stopped, 8 },
 	{ "killed", "a process dies between turns", set_killed, 5 },
 	{ "slain", "a process dies inside a turn", set_slain, 4 },
+	{ "felled", "... or at any instruction of a call", set_felled, 3 },
 	{ "scarce", "tiny pools and rings, takes that fail on purpose", set_scarce, 5 },
 	{ "mirror", "neighbours that must be asked for, and change", set_mirror, 5 },
 	{ "pmtu", "a router with a smaller MTU", set_pmtu, 3 },
