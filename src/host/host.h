@@ -9,6 +9,7 @@
 
 #include "core/stack/turn.h"
 
+demote_fn host_demote_best(void);		/* NULL: this CPU has none (line_best.c) */
 uint64_t host_now(void);			/* ns, CLOCK_MONOTONIC */
 uint64_t host_now_coarse(void);		/* the same, up to 4 ms old, for a quarter of the price */
 uint32_t host_cpu(void);			/* where we run; a hint, as soon as it is told */

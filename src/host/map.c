@@ -77,6 +77,7 @@ int host_map_segment(int fd, bool writable, struct stack_map *ret)
 	}
 	map.bytes = bytes;
 	map.csum = csum_best();
+	map.demote = host_demote_best();
 	*ret = map;
 	return 0;
 }

@@ -109,7 +109,7 @@ static inline int hello(void)
 struct ring { uint32_t *prod, *cons, *flags; void *slots; };
 
 struct xsk {
-	int ctl, seg, mirror_fd, fd, front, pipe;
+	int ctl, seg, mirror_fd, fd, front, pipe, peer_bell;
 	int fds[N_VIS];		/* of all interfaces; fd is the first */
 	struct ctl_stack info;
 	const struct mirror *mirror;
@@ -191,6 +191,7 @@ static inline int xsk_get(struct xsk *x)
 	x->mirror_fd = fds[1];
 	x->front = fds[2];
 	x->pipe = fds[3];
+	x->peer_bell = fds[4 + x->info.n_vis + PEER_BELL];
 	memcpy(x->fds, fds + 4, x->info.n_vis * sizeof(int));
 	x->fd = x->info.n_vis ? x->fds[0] : -1;
 	x->mirror = mmap(NULL, sizeof(struct mirror), PROT_READ, MAP_SHARED, x->mirror_fd, 0);

@@ -148,6 +148,7 @@ static struct ctl_pair meet(struct xsk *x, struct xsk *y, uint32_t peer_uid)
 	struct ap_front *own, *seen;
 	struct ctl_pair dx, dy;
 	int fx[3], fy[3];
+	const uint64_t one = 1;
 	char path[32];
 
 	expect(!pair_ask(x, CTL_PAIR_GET, y->info.stack_id, &dx, fx), "pair");
@@ -174,8 +175,10 @@ static struct ctl_pair meet(struct xsk *x, struct xsk *y, uint32_t peer_uid)
 	expect(mmap(NULL, 4096, PROT_WRITE, MAP_SHARED, fx[1], 0) == MAP_FAILED, "its front is writable");
 	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fx[1]);
 	expect(peer_uid == 0 || open(path, O_RDWR) < 0, "its front can be made writable");
-	expect(write(fx[2], "", 1) == 1 && is_rung(y->pipe, 1000) && !is_rung(x->pipe, 0), "no bell");
-	expect(write(fy[2], "", 1) == 1 && is_rung(x->pipe, 1000) && !is_rung(y->pipe, 0), "no bell back");
+	/* Programs of one user ring an eventfd. */
+	expect(write(fx[2], &one, 8) == 8 && is_rung(y->peer_bell, 1000) && !is_rung(x->peer_bell, 0), "no bell");
+	expect(write(fy[2], &one, 8) == 8 && is_rung(x->peer_bell, 1000) && !is_rung(y->peer_bell, 0),
+	       "no bell back");
 	return dx;
 }
 

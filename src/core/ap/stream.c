@@ -71,16 +71,24 @@ static void move(struct cursor *c, uint8_t *mem, uint32_t n, bool to_user)
 	}
 }
 
+#define DEMOTE_READ 4096u	/* what was read, up to here: the writer is going to want it back soon */
+
 /* [at, at + n) of the stream between a ring and the user; n is at most the ring (R4). */
-static void move_ring(struct cursor *c, uint8_t *pool, const struct ap_ring_at *r, uint32_t at, uint32_t n,
-		      bool to_user)
+static void move_ring(const struct stack_map *map, struct cursor *c, uint8_t *pool, const struct ap_ring_at *r,
+		      uint32_t at, uint32_t n, bool to_user)
 {
 	uint8_t *mem = pool + (size_t)r->page * AP_PAGE;
 	uint32_t size = ring_bytes(r), off = (at - r->start) & (size - 1), k = min_u32(n, size - off);
+	bool demote = map->demote && (!to_user || n <= DEMOTE_READ);
 
 	move(c, mem + off, k, to_user);
-	if (n > k)
+	if (demote)
+		map->demote(mem + off, k);
+	if (n > k) {
 		move(c, mem, n - k, to_user);
+		if (demote)
+			map->demote(mem, n - k);
+	}
 }
 
 /* ---- sending ---------------------------------------------------------------------------------------- */
@@ -258,6 +266,8 @@ static void say_written(struct turn *t, struct ap *a, const struct lines *l)
 	if (unlikely(peek32(&t->map->seg->ap_last) != a->slot))
 		poke32(&t->map->seg->ap_last, a->slot);
 	cross_publish(&l->out->tx.wr, a->wr);
+	if (t->map->demote)
+		t->map->demote(&l->out->tx, sizeof(l->out->tx));
 	wish = cross_load(&l->out->wish.want_data);
 	if (wish != a->wish_seen) {
 		a->wish_seen = wish;
@@ -330,7 +340,7 @@ static uint64_t put_bytes(struct turn *t, struct sk *sk, const struct lines *l, 
 			continue;
 		}
 		n = (uint32_t)min_u64(min_u32(room, STEP), want - done);
-		move_ring(c, pool_mem(l->pair, a->side), &a->out, a->wr, n, false);
+		move_ring(t->map, c, pool_mem(l->pair, a->side), &a->out, a->wr, n, false);
 		a->wr += n;
 		done += n;
 	}
@@ -551,8 +561,8 @@ static void look_no_more(struct ap *a, struct cursor *c, uint32_t start, uint32_
 		*v++ = (struct iovec){ NULL, 0 };
 }
 
-static int64_t get_bytes(struct ap *a, const struct lines *l, struct cursor *c, uint64_t want, uint32_t avail,
-			 uint32_t flags)
+static int64_t get_bytes(struct turn *t, struct ap *a, const struct lines *l, struct cursor *c, uint64_t want,
+			 uint32_t avail, uint32_t flags)
 {
 	uint32_t start = a->rd, done = 0, urg = a->urg_state;
 	uint8_t *pool = pool_mem(l->pair, ~a->side & 1);
@@ -586,7 +596,7 @@ static int64_t get_bytes(struct ap *a, const struct lines *l, struct cursor *c, 
 			k = min_u32(k, STEP);
 			if (done && !(flags & TCP_RECV_PEEK))	/* R7; pairs with acquire32() in hear_rd() */
 				release32(&l->in->rx.rd, a->rd);
-			move_ring(c, pool, &a->in, a->rd, k, true);
+			move_ring(t->map, c, pool, &a->in, a->rd, k, true);
 		}
 		a->rd += k;
 		avail -= k;
@@ -641,7 +651,7 @@ static int64_t recv_oob(struct turn *t, struct sk *sk, const struct lines *l, co
 	a->rd = a->urg;
 	done = ring_for(a, &l->in->tx) ? 1 : -EPROTO;
 	if (done == 1 && iov_sum(iov, n_iov))
-		move_ring(&c, pool_mem(l->pair, ~a->side & 1), &a->in, a->urg, 1, true);
+		move_ring(t->map, &c, pool_mem(l->pair, ~a->side & 1), &a->in, a->urg, 1, true);
 	a->rd = rd;
 	a->in_rings--;
 	if (done < 0) {
@@ -712,7 +722,7 @@ int64_t ap_recv(struct turn *t, struct sk *sk, const struct iovec *iov, uint32_t
 		(void)lie(t, sk);
 		return -ECONNRESET;
 	}
-	done = get_bytes(a, &l, &c, want, avail, flags);
+	done = get_bytes(t, a, &l, &c, want, avail, flags);
 	if (unlikely(done < 0)) {
 		(void)lie(t, sk);
 		return -ECONNRESET;

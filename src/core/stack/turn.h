@@ -29,6 +29,8 @@ enum executor { EXEC_NONE = 0, EXEC_APP = 1, EXEC_SURROGATE = 2, EXEC_SIM = 3, E
 
 /* Sum of bytes as 16-bit words in memory order, not folded, not complemented (base/csum.h). */
 typedef uint64_t (*csum_fn)(const void *p, size_t n, uint64_t sum);
+/* Moves n bytes' cache lines towards other cores; a hint. */
+typedef void (*demote_fn)(const void *p, size_t n);
 
 /*
  * One process's private view of a mapped segment: pointers and geometry, checked once by
@@ -60,6 +62,7 @@ struct stack_map {
 	struct ap_front	*front;		/* our own; NULL: no apertures */
 	uint32_t	 n_pairs;
 	const struct mirror *mirror;
+	demote_fn	 demote;		/* NULL: none */
 	csum_fn		 csum;		/* the fastest this CPU has */
 	uint64_t	 bytes;		/* mapped */
 	uint32_t	 strong;	/* 1: the segment is somebody else's: condemn, never panic */
