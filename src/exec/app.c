@@ -34,6 +34,7 @@
 #include "core/vif/vif.h"
 #include "exec/bury.h"
 #include "exec/ctl.h"
+#include "exec/parts.h"
 #include "host/sys.h"
 
 #define SPIN_NS		(20 * NS_PER_US)	/* twice a long turn: a burst of 64 packets */
@@ -311,12 +312,14 @@ void exec_trim(struct exec *x, uint64_t slots)
 
 	for (; slots; slots &= slots - 1) {
 		do {
-			exec_begin(x, &t);
+			if (!exec_try_turn(x, &t))
+				return;		/* another idle ring will bring us back */
 			n = ap_trim_take(&t, (uint32_t)__builtin_ctzll(slots), of, TRIMS);
 			exec_end(x, &t, false);
 			for (uint32_t i = 0; i < n; i++)
 				(void)sys_madvise(of[i].mem, of[i].bytes, MADV_REMOVE);
-			exec_begin(x, &t);
+			if (!exec_try_turn(x, &t))
+				return;		/* those blocks are lost to the pair (M4 of core/ap/pool.c) */
 			ap_trim_done(&t, of, n);
 			exec_end(x, &t, false);
 		} while (n == TRIMS);

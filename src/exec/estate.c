@@ -6,6 +6,7 @@
 
 #include "core/stack/stack.h"
 #include "exec/ctl.h"
+#include "exec/parts.h"
 #include "host/sys.h"
 
 #define FLOWS_A_TURN	128
@@ -132,7 +133,7 @@ static bool collect_flows(const struct estate *e, struct turn *t, struct flows *
 	return false;
 }
 
-static bool take_turn(struct exec *x, struct turn *t)
+bool exec_try_turn(struct exec *x, struct turn *t)
 {
 	for (int i = 0; i < TURN_TRIES; i++) {
 		if (turn_try(t, &x->map, x->who, host_tid(), x->proc, host_now(), 0))
@@ -187,7 +188,7 @@ bool estate_settle(struct estate *e, struct exec *x)
 	struct turn t;
 
 	while (e->n && more) {
-		if (!take_turn(x, &t)) {
+		if (!exec_try_turn(x, &t)) {
 			if (first)
 				return false;
 			break;

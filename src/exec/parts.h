@@ -12,6 +12,9 @@ void exec_unlock(uint32_t *word);
 /* The same descriptor at min_fd or above, if there is room (plumb.c). */
 int exec_move_up(int fd, int min_fd);
 
+/* The turn, if the door opens within some 20 ms (estate.c): the surrogate never waits longer (G1). */
+must_check bool exec_try_turn(struct exec *x, struct turn *t);
+
 /* Before host_unmap(): what is blank, and the bells (pairs.c). */
 void pairs_close(struct exec *x);
 

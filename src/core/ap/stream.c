@@ -25,6 +25,7 @@
  * waits with less than LITTLE bytes unread (a ring has 4 KiB, SO_SNDBUF at least as many).
  */
 #include "core/ap/parts.h"
+#include "core/stack/cursor.h"
 
 #define FIRST_MAX_SHIFT 16	/* a first ring is no larger, whatever is written first: 64 KiB */
 #define REWIND		65536u	/* half a second-level cache's share */
@@ -34,42 +35,6 @@
 #define NO_RING_NS	(10 * NS_PER_MS)	/* after which memory is asked for again */
 
 /* ---- whose turn in memory ----------------------------------------------------------------------- */
-
-struct cursor {
-	const struct iovec *iov;
-	uint32_t n;
-	size_t	 off;
-};
-
-static uint64_t iov_sum(const struct iovec *iov, uint32_t n)
-{
-	uint64_t sum = 0;
-
-	for (uint32_t i = 0; i < n; i++)
-		sum += iov[i].iov_len;
-	return min_u64(sum, INT32_MAX);
-}
-
-static void move(struct cursor *c, uint8_t *mem, uint32_t n, bool to_user)
-{
-	while (n > 0 && c->n > 0) {
-		uint32_t k = (uint32_t)min_u64(n, c->iov->iov_len - c->off);
-		uint8_t *u = (uint8_t *)c->iov->iov_base + c->off;
-
-		if (k && to_user)
-			memcpy(u, mem, k);
-		else if (k)
-			memcpy(mem, u, k);
-		mem += k;
-		n -= k;
-		c->off += k;
-		if (c->off == c->iov->iov_len) {
-			c->iov++;
-			c->n--;
-			c->off = 0;
-		}
-	}
-}
 
 #define DEMOTE_READ 4096u	/* what was read, up to here: the writer is going to want it back soon */
 
@@ -81,11 +46,11 @@ static void move_ring(const struct stack_map *map, struct cursor *c, uint8_t *po
 	uint32_t size = ring_bytes(r), off = (at - r->start) & (size - 1), k = min_u32(n, size - off);
 	bool demote = map->demote && (!to_user || n <= DEMOTE_READ);
 
-	move(c, mem + off, k, to_user);
+	cursor_move(c, mem + off, k, to_user);
 	if (demote)
 		map->demote(mem + off, k);
 	if (n > k) {
-		move(c, mem, n - k, to_user);
+		cursor_move(c, mem, n - k, to_user);
 		if (demote)
 			map->demote(mem, n - k);
 	}
@@ -369,7 +334,7 @@ static void out_of_room(struct turn *t, struct sk *sk, const struct lines *l)
 int64_t ap_send(struct turn *t, struct sk *sk, const struct iovec *iov, uint32_t n_iov, uint32_t flags)
 {
 	struct cursor c = { iov, n_iov, 0 };
-	uint64_t want = iov_sum(iov, n_iov), done;
+	uint64_t want = cursor_bytes(iov, n_iov), done;
 	int64_t rc = may_not_send(t, sk);
 	struct ap *a = ap_of(sk);
 	struct lines l;
@@ -650,7 +615,7 @@ static int64_t recv_oob(struct turn *t, struct sk *sk, const struct lines *l, co
 		return -EINVAL;
 	a->rd = a->urg;
 	done = ring_for(a, &l->in->tx) ? 1 : -EPROTO;
-	if (done == 1 && iov_sum(iov, n_iov))
+	if (done == 1 && cursor_bytes(iov, n_iov))
 		move_ring(t->map, &c, pool_mem(l->pair, ~a->side & 1), &a->in, a->urg, 1, true);
 	a->rd = rd;
 	a->in_rings--;
@@ -662,7 +627,7 @@ static int64_t recv_oob(struct turn *t, struct sk *sk, const struct lines *l, co
 		a->urg_state = AP_URG_READ;
 		sk_ready(t, sk, 0, EPOLLPRI);
 	}
-	return iov_sum(iov, n_iov) ? 1 : 0;
+	return cursor_bytes(iov, n_iov) ? 1 : 0;
 }
 
 /* Nothing to read: why. */
@@ -699,7 +664,7 @@ int64_t ap_recv(struct turn *t, struct sk *sk, const struct iovec *iov, uint32_t
 		uint32_t skip)
 {
 	struct cursor c = { iov, n_iov, 0 };
-	uint64_t want = flags & TCP_RECV_SHOW ? INT32_MAX : iov_sum(iov, n_iov);
+	uint64_t want = flags & TCP_RECV_SHOW ? INT32_MAX : cursor_bytes(iov, n_iov);
 	struct ap *a = ap_of(sk);
 	uint32_t avail;
 	int64_t done;

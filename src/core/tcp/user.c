@@ -6,6 +6,7 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
+#include "core/stack/cursor.h"
 #include "core/tcp/parts.h"
 
 /* ---- OPEN ------------------------------------------------------------------------------------------ */
@@ -77,43 +78,6 @@ int tcp_connect(struct turn *t, const struct tcp_opts *o, const struct ipaddr *l
 }
 
 /* ---- SEND ------------------------------------------------------------------------------------------ */
-
-struct cursor {
-	const struct iovec *iov;
-	uint32_t n;		/* iovecs left, the present one included */
-	size_t	 off;		/* into the present one */
-};
-
-static uint64_t iov_bytes(const struct iovec *iov, uint32_t n)
-{
-	uint64_t sum = 0;
-
-	for (uint32_t i = 0; i < n; i++)
-		sum += iov[i].iov_len;
-	return min_u64(sum, INT32_MAX);
-}
-
-/* Moves n bytes between the vectors and `mem`; there are that many left. */
-static void cursor_move(struct cursor *c, uint8_t *mem, uint32_t n, bool to_user)
-{
-	while (n > 0 && c->n > 0) {
-		uint32_t k = (uint32_t)min_u64(n, c->iov->iov_len - c->off);
-		uint8_t *u = (uint8_t *)c->iov->iov_base + c->off;
-
-		if (k && to_user)
-			memcpy(u, mem, k);
-		else if (k)
-			memcpy(mem, u, k);
-		mem += k;
-		n -= k;
-		c->off += k;
-		if (c->off == c->iov->iov_len) {
-			c->iov++;
-			c->n--;
-			c->off = 0;
-		}
-	}
-}
 
 /* k bytes have been copied behind frame f of p, the last segment. All that counts them moves
  * together, and before the next frame is asked for: who dies here leaves B2 true. */
@@ -262,7 +226,7 @@ int64_t tcp_send(struct turn *t, struct sk *sk, const struct iovec *iov, uint32_
 		 uint32_t flags)
 {
 	struct cursor c = { iov, n_iov, 0 };
-	uint64_t want = iov_bytes(iov, n_iov), done;
+	uint64_t want = cursor_bytes(iov, n_iov), done;
 	int64_t rc = may_not_send(t, sk);
 	struct tcb *b = tcb_of(sk);
 
@@ -509,7 +473,7 @@ int64_t tcp_recv(struct turn *t, struct sk *sk, const struct iovec *iov, uint32_
 		 uint32_t flags, uint32_t skip)
 {
 	struct cursor c = { iov, n_iov, 0 };
-	uint64_t want = flags & TCP_RECV_SHOW ? 0 : iov_bytes(iov, n_iov), done;
+	uint64_t want = flags & TCP_RECV_SHOW ? 0 : cursor_bytes(iov, n_iov), done;
 	struct tcb *b = tcb_of(sk);
 
 	if (sk->kind != SK_TCP)
