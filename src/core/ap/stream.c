@@ -24,8 +24,8 @@
  * A reader that found little unread need not look whether the writer waits for room: no writer
  * waits with less than LITTLE bytes unread (a ring has 4 KiB, SO_SNDBUF at least as many).
  */
+#include "base/cursor.h"
 #include "core/ap/parts.h"
-#include "core/stack/cursor.h"
 
 #define FIRST_MAX_SHIFT 16	/* a first ring is no larger, whatever is written first: 64 KiB */
 #define REWIND		65536u	/* half a second-level cache's share */

@@ -6,7 +6,7 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
-#include "core/stack/cursor.h"
+#include "base/cursor.h"
 #include "core/tcp/parts.h"
 
 /* ---- OPEN ------------------------------------------------------------------------------------------ */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Where a copy stands in the user's vectors: streams of both providers move bytes by it. */
-#ifndef CORE_STACK_CURSOR_H
-#define CORE_STACK_CURSOR_H
+#ifndef BASE_CURSOR_H
+#define BASE_CURSOR_H
 
 #include <sys/uio.h>
 
