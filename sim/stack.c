@@ -298,6 +298,8 @@ void sim_turn_end(struct sim *w, struct sim_stack *s, struct turn *t)
 
 	if (w->k.check_ppm && prng_chance(&w->rng, w->k.check_ppm))
 		sim_check(w, s, t);
+	else if (w->k.check_ppm && !w->k.hostile && !s->retired && net_check_watched(t))	/* after every turn */
+		sim_fail(w, "S1: stack %u: a connection owes something and has no deadline", s->id);
 	s->rx_since = vif_rx_pending(&s->app) || pair_waits(s, &s->app) || pair_waits(s, &s->strong) ?
 		      w->now : NEVER_NS;
 	record_turn(w, s, t);

@@ -45,7 +45,10 @@ static void set_opts(struct sim *w, struct tcp_opts *o)
 	const struct knobs *k = &w->k;
 
 	tcp_opts_default(o);
-	o->cc = prng_below(&w->rng, 2) ? TCP_CC_RENO : TCP_CC_CUBIC;
+	o->cc = (uint8_t)prng_below(&w->rng, N_TCP_CC);
+	o->ecn = (uint8_t)prng_below(&w->rng, 3);
+	if (prng_below(&w->rng, 16) == 0)
+		o->max_pacing = sim_skewed(w, 20000, 100000000);
 	o->linger_s = -1;
 	o->reuseaddr = 1;
 	o->syncnt = 30;

@@ -106,9 +106,9 @@ struct pkt {
 	uint8_t	 spare;
 	uint32_t seq;		/* TCP: first sequence number, SYN and FIN counted */
 	uint32_t end_seq;	/* TCP: one past the last */
-	uint32_t arg[2];	/* protocol's: UDP's source port and flags, TCP's ts at send ... */
+	uint32_t arg[2];	/* protocol's: UDP's source port and flags, TCP's way past what is SACKed */
 	uint64_t at;		/* ns: sent at, or received at */
-	struct ipaddr addr;	/* UDP receive: source address */
+	struct ipaddr addr;	/* UDP receive: source address; TCP send: struct tcp_tx */
 };
 static_assert(sizeof(struct pkt) == 64, "a line each; 8,192 x 64 B = 512 KiB");
 
@@ -194,8 +194,8 @@ enum sk_kind {
 #define SK_F_ACCEPTQ	(1u << 15)	/* on the listener's accept queue, not its embryo list */
 #define SK_F_ZEROCOPY	(1u << 16)	/* SO_ZEROCOPY: sends with MSG_ZEROCOPY are told of */
 
-#define SK_PROTO_BYTES	576
-#define SK_BYTES	768
+#define SK_PROTO_BYTES	768
+#define SK_BYTES	960
 
 struct sk {
 	/* fixed while allocated; writer: turn */

@@ -22,7 +22,7 @@ static const struct row segments[] = {
 	{ LINUX, "SYN with FIN is dropped", "<SF", TCP_S_LISTEN },
 	{ LINUX, "text in a SYN is left for the peer to repeat", "<S len=10 >SA ack=1", TCP_S_SYN_RCVD },
 	{ rfc("9293", "3.10.7.2"), "SYN with URG and PSH", "<SUP urg=1 >SA ack=1", TCP_S_SYN_RCVD },
-	{ rfc("3168", "6.1.1"), "an ECN-setup SYN is answered without ECN", "<SEC >SA ack=1", TCP_S_SYN_RCVD },
+	{ rfc("3168", "6.1.1"), "an ECN-setup SYN is answered by ECE alone", "<SEC >SAE ack=1", TCP_S_SYN_RCVD },
 	{ rfc("9293", "3.10.7.2"), "a SYN that offers no window", "<S wnd=0 >SA ack=1", TCP_S_SYN_RCVD },
 	{ rfc("9293", "3.1"), "a wrong checksum", "<S bad=1", TCP_S_LISTEN, .ev = EV_TCP_BAD },
 	{ rfc("9293", "3.1"), "a short header", "<S off=4", TCP_S_LISTEN, .ev = EV_TCP_BAD },

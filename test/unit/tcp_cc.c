@@ -176,7 +176,7 @@ static void test_any_history(void **state)
 			} else if (what < 97) {
 				c.cwnd = mss;	/* a time-out */
 			} else if (what < 99) {
-				tcp_cc_ops(&c)->on_idle(&c, prng_u64(&g) >> 34);
+				tcp_cc_ops(&c)->on_idle(&c, prng_u64(&g) >> 34, now, false);
 			} else {
 				mss = TCP_MIN_MSS + prng_below(&g, 65000);
 				tcp_cc_set_mss(&c, mss);

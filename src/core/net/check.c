@@ -13,6 +13,17 @@
 #include "core/tcp/tcp.h"
 #include "core/udp/udp.h"
 
+int net_check_watched(struct turn *t)
+{
+	uint32_t n = min_u32(t->map->seg->used_sk, t->map->sk_mask + 1);
+
+	for (uint32_t slot = 1; slot < n; slot++) {
+		if (!tcp_is_watched(sk_slot(t, slot)))
+			return condemn(t, WHY_TCP_INVARIANT);
+	}
+	return 0;
+}
+
 int net_check(struct turn *t)
 {
 	uint32_t n = min_u32(t->map->seg->used_sk, t->map->sk_mask + 1);
@@ -34,6 +45,8 @@ int net_check(struct turn *t)
 		if (t->map->seg->condemned)
 			err = -EUCLEAN;
 	}
+	if (!err)
+		err = net_check_watched(t);
 	if (!err && !ap_books_are_sound(t)) {
 		never(t, WHY_AP_INVARIANT);
 		err = -EUCLEAN;

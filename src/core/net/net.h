@@ -24,6 +24,9 @@ uint64_t net_deadline(struct turn *t);
 void net_proc_died(struct turn *t, uint32_t proc);
 /* stack_check() and the protocols' own invariants; 0, or -EUCLEAN with the stack condemned. */
 must_check int net_check(struct turn *t);
+/* Every connection that owes its peer something has a deadline (W1 of core/tcp/watch.c); cheap enough
+ * for the simulator to ask after each turn. 0, or -EUCLEAN with the stack condemned. */
+must_check int net_check_watched(struct turn *t);
 /* Protocol-independent close of the last descriptor. */
 void net_close(struct turn *t, struct sk *sk);
 

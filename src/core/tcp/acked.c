@@ -49,10 +49,14 @@ static void measure(struct turn *t, struct tcb *b, const struct pkt *p, struct t
 		return;
 	us = (int64_t)((t->now - p->at) / NS_PER_US);
 	tcp_rack_delivered(t, b, p, a);
-	if (p->mark & MARK_EVER)
+	tcp_rate_delivered(b, p, &a->rs);
+	if (p->mark & MARK_EVER) {
 		a->retrans_acked = true;
-	else if (a->rtt_us < 0)
-		a->rtt_us = us;
+	} else {
+		a->orig_acked |= !after(p->end_seq, b->recovery_point);
+		if (a->rtt_us < 0)
+			a->rtt_us = us;
+	}
 }
 
 static uint32_t free_acked(struct turn *t, struct sk *sk, uint32_t ack, struct tcp_acked *a)
@@ -104,8 +108,11 @@ void tcp_acked(struct turn *t, struct sk *sk, uint32_t ack, struct tcp_acked *a)
 	/* Keeps recovery_point within reach of comparison (RFC 6582 3.2 (1): at first, ISS). */
 	if (b->ca_state == TCP_CA_OPEN && before(b->recovery_point, ack))
 		b->recovery_point = ack - 1;
-	if (!(b->flags & TCB_F_SACK))
+	if (!(b->flags & TCB_F_SACK)) {
 		forget_dupacks(b, n);
+		/* Which copy of which segment has moved snd_una is not known then (RFC 5682 2.1). */
+		a->orig_acked &= !a->retrans_acked;
+	}
 	if ((b->flags & TCB_F_SND_URG) && !before(b->snd_una, b->snd_up))
 		b->flags &= ~TCB_F_SND_URG;
 	sk->txq_bytes = b->txq.bytes;

@@ -32,6 +32,16 @@ static void cubic_init(struct tcp_cc *c)
 	c->in_epoch = 0;
 	c->w_max = 0;
 	c->acked = 0;
+	c->hs = (struct tcp_hystart){ .min_us = UINT32_MAX };
+}
+
+/* RFC 9406 4.2: when the conservative phase is over, congestion avoidance begins. */
+static void cubic_on_sample(struct tcp_cc *c, const struct tcp_cc_sample *s)
+{
+	if (tcp_hystart(&c->hs, s)) {
+		c->ssthresh = c->cwnd;
+		c->hs.css = 0;
+	}
 }
 
 /* RFC 9438 4.2: K is the time the cubic takes from cwnd up to W_max. */
@@ -81,7 +91,8 @@ static void cubic_on_ack(struct tcp_cc *c, uint32_t acked, uint64_t now, uint32_
 	uint64_t need;
 
 	if (c->cwnd < c->ssthresh) {
-		acked = tcp_cc_slow_start(c, acked);
+		/* RFC 9406 4.2: a quarter in the conservative phase. */
+		acked = tcp_cc_slow_start(c, c->hs.css ? (acked + 3) / 4 : acked);
 		if (acked == 0)
 			return;
 	}
@@ -115,18 +126,20 @@ static uint32_t cubic_on_loss(struct tcp_cc *c)
 	else
 		c->w_max = c->cwnd;
 	c->in_epoch = 0;
+	c->hs.css = 0;
 	/* RFC 9438 4.6: beta = 0.7. */
 	return max_u32((uint32_t)((uint64_t)c->cwnd * 7 / 10), 2u * c->mss);
 }
 
 /* Time in which nothing was sent does not count (RFC 9438 4.2, as Linux shifts the epoch). */
-static void cubic_on_idle(struct tcp_cc *c, uint64_t idle_ns)
+static void cubic_on_idle(struct tcp_cc *c, uint64_t idle_ns, uint64_t now, bool app_limited)
 {
+	(void)app_limited;
 	if (c->in_epoch)
-		c->epoch_at += idle_ns;
+		c->epoch_at = min_u64(c->epoch_at + idle_ns, now);
 }
 
 const struct tcp_cc_ops tcp_cc_cubic = {
 	.name = "cubic", .init = cubic_init, .on_ack = cubic_on_ack, .on_loss = cubic_on_loss,
-	.on_idle = cubic_on_idle,
+	.on_idle = cubic_on_idle, .on_sample = cubic_on_sample, .flags = CC_F_HYSTART,
 };

@@ -15,11 +15,12 @@
 #include "base/csum.h"
 #include "core/tcp/parts.h"
 
-static int post(struct turn *t, struct sk *sk, struct pkt *p, const struct tcp_hdr *h)
+/* ecn: the IP header's two bits. */
+static int post(struct turn *t, struct sk *sk, struct pkt *p, const struct tcp_hdr *h, uint8_t ecn)
 {
 	struct ip_out out = {
 		.src = &sk->laddr, .dst = &sk->raddr, .path = &sk->path, .proto = IPPROTO_TCP,
-		.tos = sk->tos, .ttl = sk->ttl, .flags = IP_OUT_DF,
+		.tos = (uint8_t)((sk->tos & ~3u) | ecn), .ttl = sk->ttl, .flags = IP_OUT_DF,
 	};
 	uint32_t n = wire_tcp_emit_len(h);
 	uint16_t off = p->off, len = p->len, sum;
@@ -131,17 +132,17 @@ static pkt_h copy_of(struct turn *t, const struct pkt *p)
 	return first;
 }
 
-static int post_data(struct turn *t, struct sk *sk, struct pkt *p, const struct tcp_hdr *h)
+static int post_data(struct turn *t, struct sk *sk, struct pkt *p, const struct tcp_hdr *h, uint8_t ecn)
 {
 	pkt_h c;
 	int rc;
 
 	if (likely(p->at_device == 0))
-		return post(t, sk, p, h);
+		return post(t, sk, p, h, ecn);
 	c = copy_of(t, p);
 	if (c.v == 0)
 		return -ENOBUFS;
-	rc = post(t, sk, pkt_at(t, c), h);
+	rc = post(t, sk, pkt_at(t, c), h, ecn);
 	pkt_put(t, c);
 	return rc;
 }
@@ -151,6 +152,7 @@ int tcp_emit_data(struct turn *t, struct sk *sk, struct pkt *p)
 	struct tcb *b = tcb_of(sk);
 	struct tcp_hdr h;
 	uint32_t wnd;
+	uint8_t ip_ecn;
 	int rc = route(t, sk);
 
 	if (unlikely(rc != 0))
@@ -158,7 +160,8 @@ int tcp_emit_data(struct turn *t, struct sk *sk, struct pkt *p)
 	fill(t, sk, &h, &wnd);
 	h.seq = p->seq;
 	h.flags = TCP_F_ACK | (p->flags & PKT_F_PSH ? TCP_F_PSH : 0) |
-		  (p->flags & PKT_F_FIN ? TCP_F_FIN : 0);
+		  (p->flags & PKT_F_FIN ? TCP_F_FIN : 0) |
+		  tcp_ecn_flags(b, p->tot != 0 && !before(p->seq, b->snd_nxt), &ip_ecn);
 	/* RFC 9293 3.8.5, with Linux's reading: snd_up is one past the urgent byte. */
 	if (unlikely(b->flags & TCB_F_SND_URG) && before(p->seq, b->snd_up)) {
 		h.flags |= TCP_F_URG;
@@ -166,7 +169,7 @@ int tcp_emit_data(struct turn *t, struct sk *sk, struct pkt *p)
 	}
 	if (unlikely(b->n_sacks || b->dsack.start != b->dsack.end) && b->mss > p->tot + 12)
 		tcp_sack_blocks(b, &h, (b->mss - p->tot - 4) / 8);
-	rc = post_data(t, sk, p, &h);
+	rc = post_data(t, sk, p, &h, ip_ecn);
 	if (unlikely(rc != 0))
 		return failed(t, sk, rc);
 	sent(t, b, wnd);
@@ -174,6 +177,8 @@ int tcp_emit_data(struct turn *t, struct sk *sk, struct pkt *p)
 	p->n_sent += p->n_sent < UINT8_MAX;
 	b->bytes_sent += p->tot;
 	b->data_segs_out += p->tot != 0;
+	if (unlikely(b->paced))
+		tcp_pace_sent(t, b, p->tot);
 	ev(t, EV_TCP_OUT, sk->self, p->seq, p->tot);
 	if (p->tot)
 		tcp_ack_on_data_sent(t, b);
@@ -185,6 +190,7 @@ int tcp_emit_ctl(struct turn *t, struct sk *sk, uint32_t seq, uint8_t flags)
 	struct tcb *b = tcb_of(sk);
 	struct tcp_hdr h;
 	uint32_t wnd;
+	uint8_t ip_ecn;
 	pkt_h c;
 	int rc = route(t, sk);
 
@@ -196,9 +202,13 @@ int tcp_emit_ctl(struct turn *t, struct sk *sk, uint32_t seq, uint8_t flags)
 	fill(t, sk, &h, &wnd);
 	h.seq = seq;
 	h.flags = flags;
+	if (!(flags & TCP_F_RST))
+		h.flags |= tcp_ecn_flags(b, false, &ip_ecn);
+	else
+		ip_ecn = 0;
 	if (b->n_sacks || b->dsack.start != b->dsack.end)
 		tcp_sack_blocks(b, &h, TCP_SACK_MAX);
-	rc = post(t, sk, pkt_at(t, c), &h);
+	rc = post(t, sk, pkt_at(t, c), &h, ip_ecn);
 	pkt_put(t, c);
 	if (unlikely(rc != 0))
 		return failed(t, sk, rc);
@@ -231,7 +241,8 @@ int tcp_emit_syn(struct turn *t, struct sk *sk)
 		} else {
 			fill(t, sk, &h, &wnd);
 			h.seq = b->iss;
-			h.flags = sk->state == TCP_S_SYN_SENT ? TCP_F_SYN : TCP_F_SYN | TCP_F_ACK;
+			h.flags = (sk->state == TCP_S_SYN_SENT ? TCP_F_SYN : TCP_F_SYN | TCP_F_ACK) |
+				  tcp_ecn_syn_flags(sk);
 			h.ack = sk->state == TCP_S_SYN_SENT ? 0 : b->rcv_nxt;
 			/* RFC 7323 2.2: the window of a SYN is never scaled. */
 			wnd = min_u32(tcp_window_pick(t, sk), UINT16_MAX);
@@ -241,7 +252,7 @@ int tcp_emit_syn(struct turn *t, struct sk *sk)
 			h.sack_permitted = b->flags & TCB_F_SACK;
 			h.has_ws = b->flags & TCB_F_WSCALE;
 			h.ws = TCP_RCV_WSCALE;
-			rc = post(t, sk, pkt_at(t, c), &h);
+			rc = post(t, sk, pkt_at(t, c), &h, 0);
 			pkt_put(t, c);
 		}
 	}

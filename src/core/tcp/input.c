@@ -335,6 +335,8 @@ static void ack_new(struct turn *t, struct sk *sk, struct tcp_seg *s)
 	struct tcb *b = tcb_of(sk);
 	struct tcp_acked a = { .prior_una = b->snd_una, .rtt_us = -1,
 			       .in_flight = tcp_in_flight(b), .had = b->snd_una + b->sacked_out,
+			       .fack = b->rack_fack, .lost = b->lost_total,
+			       .ece = (s->h.flags & TCP_F_ECE) && (b->ecn & ECN_OK),
 			       .has_ecr = s->h.has_ts && s->h.ts_ecr != 0, .ecr = s->h.ts_ecr };
 	bool out = b->snd_nxt != b->snd_una;
 
@@ -350,7 +352,7 @@ static void ack_new(struct turn *t, struct sk *sk, struct tcp_seg *s)
 		tcp_sack_input(t, sk, s, &a);
 	tcp_recover_on_ack(t, sk, s, &a);
 	after_ack(t, sk, s, &a);
-	if (a.acked || a.wnd_changed || a.sacked || a.dupack)
+	if (a.acked || a.wnd_changed || a.sacked || a.dupack || a.ece)
 		sk_work(t, sk);
 }
 
@@ -547,6 +549,7 @@ enum verdict tcp_conn_input(struct turn *t, struct sk *sk, struct tcp_seg *s)
 	}
 	if (!take_ack(t, sk, s))
 		return V_DROP;
+	tcp_ecn_on_segment(t, sk, s);
 	if (unlikely((s->h.flags & TCP_F_URG) || b->urg_state == TCP_URG_NOTYET) &&
 	    may_receive(sk->state))
 		urgent(t, sk, s);
@@ -562,7 +565,7 @@ static bool is_simple(const struct tcb *b, const struct tcp_seg *s)
 	       s->h.n_sack == 0 && b->ca_state == TCP_CA_OPEN && b->ooo.n == 0 &&
 	       b->urg_state != TCP_URG_NOTYET && s->len <= tcp_window_left(b) &&
 	       s->h.has_ts == !!(b->flags & TCB_F_TS) &&
-	       (!s->h.has_ts || !before(s->h.ts_val, b->ts_recent));
+	       (!s->h.has_ts || !before(s->h.ts_val, b->ts_recent)) && tcp_ecn_is_plain(b, s);
 }
 
 static enum verdict fast(struct turn *t, struct sk *sk, struct tcp_seg *s)

@@ -180,7 +180,7 @@ static void new_embryo(struct turn *t, struct sk *lsk, struct tcp_seg *s, uint32
 	if (isn) {
 		b->iss = b->snd_una = isn;
 		b->snd_nxt = b->write_seq = isn + 1;
-		b->snd_sml = b->snd_up = b->recovery_point = isn;
+		b->snd_sml = b->snd_up = b->recovery_point = b->usage_seq = isn;
 	}
 	if (flow_insert(t, sk) != 0) {
 		sk_put(t, sk);

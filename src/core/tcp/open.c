@@ -30,7 +30,8 @@ void tcb_init(struct turn *t, struct sk *sk, const struct tcp_opts *o)
 	struct tcb *b = tcb_of(sk);
 
 	b->flags = TCB_F_TS | TCB_F_SACK | TCB_F_WSCALE | (ip_is4(&sk->raddr) ? TCB_F_V4 : 0);
-	b->rtx_at = b->delack_at = b->keep_at = b->misc_at = b->early_at = NEVER_NS;
+	b->rtx_at = b->delack_at = b->keep_at = b->misc_at = b->early_at = b->pace_due = NEVER_NS;
+	b->max_rate = UINT64_MAX;
 	b->iss = tcp_new_isn(t, sk);
 	b->snd_una = b->iss;
 	b->snd_nxt = b->write_seq = b->iss + 1;
@@ -39,7 +40,7 @@ void tcb_init(struct turn *t, struct sk *sk, const struct tcp_opts *o)
 	b->rack_fack = b->rack_end = b->iss;
 	b->reo_mult = 1;
 	b->undo_retrans = -1;
-	b->dupthresh = 3;
+	b->dupthresh = TCP_DUPTHRESH;
 	/* RFC 7323 7: an offset per tuple, so that uptime does not show. */
 	b->ts_off = (uint32_t)tuple_hash(t, sk, SALT_TS);
 	b->mss = b->mss_clamp = b->advmss = TCP_DEF_MSS;
@@ -51,6 +52,7 @@ void tcb_init(struct turn *t, struct sk *sk, const struct tcp_opts *o)
 	sk->rcvlowat = 1;
 	tcp_set_opts(t, sk, o);
 	tcp_cc_init(&b->cc, b->cc_wanted, b->mss);
+	b->usage_seq = b->iss;
 }
 
 static uint32_t ip_tcp_bytes(const struct tcb *b)
@@ -118,6 +120,7 @@ void tcb_take_syn(struct turn *t, struct sk *sk, const struct tcp_seg *s)
 	b->mss_clamp = (uint16_t)max_u32(s->h.mss ? s->h.mss : TCP_DEF_MSS, TCP_MIN_MSS);
 	b->snd_wnd = b->max_wnd = s->wnd;	/* RFC 7323 2.2: not scaled in a SYN */
 	b->snd_wl1 = s->seq;
+	tcp_ecn_take_syn(sk, s);
 	tcb_sync_mss(t, sk);
 }
 
@@ -127,7 +130,9 @@ void tcb_established(struct turn *t, struct sk *sk)
 	struct tcb *b = tcb_of(sk);
 
 	tcb_sync_mss(t, sk);
-	tcp_cc_init(&b->cc, b->cc_wanted, b->mss);
+	tcp_cc_begin(t, b);
+	b->rate.at_us = b->rate.first_us = tcp_now_us(t);
+	b->used_at_ms = tcp_now_ms(t);
 	if (b->total_retrans > 1)	/* RFC 5681 3.1; Linux forgives one lost SYN */
 		b->cc.cwnd = b->mss;
 	if (!(b->flags & TCB_F_RCVBUF))

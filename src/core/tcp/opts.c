@@ -17,7 +17,7 @@ void tcp_opts_default(struct tcp_opts *o)
 	*o = (struct tcp_opts){
 		.quickack = 1, .keepidle_s = KEEPIDLE_DEF_S, .keepintvl_s = KEEPINTVL_DEF_S,
 		.keepcnt = KEEPCNT_DEF, .syncnt = TCP_SYN_RETRIES, .linger_s = -1,
-		.cc = TCP_CC_CUBIC,
+		.cc = TCP_CC_CUBIC, .ecn = TCP_ECN_ANSWER, .max_pacing = UINT64_MAX,
 	};
 }
 
@@ -69,14 +69,18 @@ static void set_keepalive(struct turn *t, struct sk *sk, const struct tcp_opts *
 		tcp_tmr_keepalive(t, sk);
 }
 
-static void set_cc(struct tcb *b, uint8_t algo)
+static void set_cc(struct turn *t, struct sk *sk, const struct tcp_opts *o)
 {
-	algo = algo == TCP_CC_RENO ? TCP_CC_RENO : TCP_CC_CUBIC;
-	b->cc_wanted = algo;
-	if (b->cc.mss != 0 && b->cc.algo != algo) {
-		b->cc.algo = algo;
-		tcp_cc_ops(&b->cc)->init(&b->cc);
-	}
+	struct tcb *b = tcb_of(sk);
+	bool other = b->cc_wanted != o->cc;
+
+	b->cc_wanted = o->cc < N_TCP_CC ? o->cc : TCP_CC_CUBIC;
+	if (other && b->cc.mss != 0 && tcp_is_sync(sk->state))
+		tcp_cc_switch(t, b);
+	if (sk->state < TCP_S_ESTABLISHED && !(b->ecn & ECN_OK))
+		tcp_ecn_init(b, o->ecn);
+	b->max_rate = o->max_pacing ? o->max_pacing : UINT64_MAX;
+	tcp_pace_init(t, b);
 }
 
 void tcp_set_opts(struct turn *t, struct sk *sk, const struct tcp_opts *o)
@@ -97,7 +101,7 @@ void tcp_set_opts(struct turn *t, struct sk *sk, const struct tcp_opts *o)
 	set_buffers(sk, b, o);
 	set_quickack(t, sk, o->quickack);
 	set_keepalive(t, sk, o);
-	set_cc(b, o->cc);
+	set_cc(t, sk, o);
 	b->user_timeout_ms = o->user_timeout_ms;
 	b->user_mss = (uint16_t)(o->maxseg ? max_u32(min_u32(o->maxseg, 32767), 88) : 0);
 	b->linger_s = o->linger_s;
@@ -142,7 +146,8 @@ void tcp_get_opts(struct turn *t, struct sk *sk, struct tcp_opts *ret)
 		.linger2_s = b->linger2_s, .syncnt = b->syncnt,
 		.window_clamp = b->window_clamp == UINT32_MAX ? 0 : b->window_clamp,
 		.defer_accept_s = b->defer_accept_s, .notsent_lowat = b->notsent_lowat,
-		.linger_s = b->linger_s, .cc = b->cc_wanted,
+		.linger_s = b->linger_s, .cc = b->cc_wanted, .max_pacing = b->max_rate,
+		.ecn = b->ecn & ECN_WANTED ? TCP_ECN_ASK : b->ecn & ECN_ANSWER ? TCP_ECN_ANSWER : TCP_ECN_OFF,
 		.oobinline = !!(b->flags & TCB_F_OOBINLINE), .tos = sk->tos, .ttl = sk->ttl,
 		.v6only = !!(sk->flags & SK_F_V6ONLY), .reuseaddr = !!(sk->flags & SK_F_REUSEADDR),
 		.family6 = !!(sk->flags & SK_F_FAMILY6), .zerocopy = !!(sk->flags & SK_F_ZEROCOPY),
@@ -170,7 +175,9 @@ static void info_state(const struct sk *sk, const struct tcb *b, struct tcp_info
 	i->tcpi_backoff = b->n_rtx;
 	i->tcpi_options = (uint8_t)((b->flags & TCB_F_TS ? TCPI_OPT_TIMESTAMPS : 0) |
 				    (b->flags & TCB_F_SACK ? TCPI_OPT_SACK : 0) |
-				    (b->flags & TCB_F_WSCALE ? TCPI_OPT_WSCALE : 0));
+				    (b->flags & TCB_F_WSCALE ? TCPI_OPT_WSCALE : 0) |
+				    (b->ecn & ECN_OK ? TCPI_OPT_ECN : 0) |
+				    (b->ecn & ECN_SEEN ? TCPI_OPT_ECN_SEEN : 0));
 	i->tcpi_snd_wscale = b->snd_wscale & 15;
 	i->tcpi_rcv_wscale = b->rcv_wscale & 15;
 	i->tcpi_pmtu = b->pmtu ? min_u32(b->pmtu, sk->path.mtu) : sk->path.mtu;
@@ -192,12 +199,18 @@ static void info_send(struct turn *t, const struct tcb *b, struct tcp_info *i)
 	i->tcpi_snd_cwnd = segs(b->cc.cwnd, b);
 	i->tcpi_reordering = b->dupthresh;
 	i->tcpi_total_retrans = b->total_retrans;
-	i->tcpi_pacing_rate = i->tcpi_max_pacing_rate = UINT64_MAX;
+	i->tcpi_pacing_rate = tcp_pace_rate(b);
+	i->tcpi_max_pacing_rate = b->max_rate;
 	i->tcpi_bytes_acked = b->bytes_acked;
 	i->tcpi_segs_out = b->segs_out;
 	i->tcpi_data_segs_out = b->data_segs_out;
 	i->tcpi_notsent_bytes = b->write_seq - b->snd_nxt;
 	i->tcpi_delivered = b->delivered;
+	i->tcpi_delivered_ce = segs(b->rate.delivered_ce, b);
+	if (b->rate.best_us) {
+		i->tcpi_delivery_rate = (uint64_t)b->rate.best * 1000000 / b->rate.best_us;
+		i->tcpi_delivery_rate_app_limited = b->rate.best_limited;
+	}
 	i->tcpi_bytes_sent = b->bytes_sent;
 	i->tcpi_bytes_retrans = b->bytes_retrans;
 	i->tcpi_dsack_dups = b->dsack_dups;

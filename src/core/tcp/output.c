@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * What to send now. One function looks at everything that limits sending, in this order:
- * what is lost goes first (RFC 6675 NextSeg 1), then new data under cwnd, the peer's window
+ * what is lost goes first (RFC 6675 NextSeg 1; but see RFC 5682), then new data under cwnd, pacing, the peer's window
  * with silly-window avoidance (RFC 9293 3.8.6.2.1), and Nagle as Linux has it, with Minshall's
  * test, TCP_CORK and MSG_MORE (RFC 9293 3.7.4).
  *
@@ -74,6 +74,7 @@ static pkt_h copy_tail(struct turn *t, const struct pkt *p, uint32_t from)
 static void inherit_marks(struct tcb *b, struct pkt *p, struct pkt *q)
 {
 	q->mark = p->mark;
+	q->addr = p->addr;
 	q->n_sent = p->n_sent;
 	q->at = p->at;
 	q->flags = p->flags & (PKT_F_FIN | PKT_F_PSH);
@@ -169,8 +170,8 @@ int tcp_retransmit(struct turn *t, struct sk *sk, struct pkt *p)
 	b->total_retrans++;
 	b->bytes_retrans += p->tot;
 	b->prr_out += p->tot;
-	if (b->undo_retrans >= 0)
-		b->undo_retrans++;
+	if (b->undo_marker != 0)
+		b->undo_retrans = b->undo_retrans < 0 ? 1 : b->undo_retrans + 1;
 	if (!(b->flags & TCB_F_RTO_TS)) {
 		b->flags |= TCB_F_RTO_TS;
 		b->undo_ts = tcp_ts_now(t, b);
@@ -179,7 +180,9 @@ int tcp_retransmit(struct turn *t, struct sk *sk, struct pkt *p)
 	return 0;
 }
 
-static void send_lost(struct turn *t, struct sk *sk)
+enum go { GO_SEND, GO_CWND, GO_WINDOW, GO_NAGLE, GO_PACE };
+
+static enum go send_lost(struct turn *t, struct sk *sk)
 {
 	struct tcb *b = tcb_of(sk);
 	uint32_t slot = b->txq.head, left = t->map->pkt_mask + 1;
@@ -188,7 +191,7 @@ static void send_lost(struct turn *t, struct sk *sk)
 		struct pkt *p = pkt_slot(t, slot);
 		uint32_t flight = tcp_in_flight(b);
 
-		slot = p->next;
+		slot = p->mark & MARK_SACKED ? tcp_sack_skip(t, b, p) : p->next;
 		if (!(p->mark & MARK_LOST))
 			continue;
 		/* RFC 6675 5 (4.3), RFC 6298 5.4: the first goes at once, whatever is still in
@@ -196,19 +199,20 @@ static void send_lost(struct turn *t, struct sk *sk)
 		if (flight != 0 && b->retrans_out != 0 &&
 		    !(b->ca_state == TCP_CA_LOSS && p->seq == b->snd_una) &&
 		    flight + min_u32(p->tot, b->mss) > b->cc.cwnd)
-			return;
+			return GO_CWND;
 		/* RFC 9293 3.8.6: above a window that has shrunk, only the first may go. */
 		if (after(p->end_seq, b->snd_una + b->snd_wnd) && p->seq != b->snd_una)
-			return;
+			return GO_WINDOW;
+		if (b->paced && tcp_pace_holds(t, b))
+			return GO_PACE;
 		if (tcp_retransmit(t, sk, p) != 0)
-			return;
+			return GO_WINDOW;
 		slot = p->next;	/* it may have been cut */
 	}
+	return GO_SEND;
 }
 
 /* ---- sending new data ------------------------------------------------------------------------------ */
-
-enum go { GO_SEND, GO_CWND, GO_WINDOW, GO_NAGLE };
 
 static bool nagle_holds(const struct tcb *b, const struct pkt *p)
 {
@@ -248,16 +252,24 @@ static enum go decide(struct turn *t, struct sk *sk, struct pkt *p)
 		if (tcp_split(t, sk, p, (uint32_t)room) != 0)
 			return GO_WINDOW;
 	}
-	return nagle_holds(b, p) ? GO_NAGLE : GO_SEND;
+	if (nagle_holds(b, p))
+		return GO_NAGLE;
+	return unlikely(b->paced) && tcp_pace_holds(t, b) ? GO_PACE : GO_SEND;
 }
 
 static int send_new(struct turn *t, struct sk *sk, struct pkt *p)
 {
 	struct tcb *b = tcb_of(sk);
-	int rc = tcp_emit_data(t, sk, p);
+	bool first = b->snd_nxt == b->snd_una;
+	uint32_t last_ms = b->last_snd_ms;
+	int rc;
 
+	tcp_rate_sent(t, b, p);
+	rc = tcp_emit_data(t, sk, p);
 	if (rc != 0)
 		return rc;
+	if (first)
+		tcp_usage_on_start(t, b, last_ms);
 	b->snd_nxt = p->end_seq;
 	b->tx_next = p->next;
 	b->prr_out += p->tot;
@@ -299,29 +311,69 @@ static void keep_timer(struct turn *t, struct sk *sk)
 	tcp_tmr_sync(t, sk);
 }
 
-/* RFC 5681 4.1: after an idle RTO, cwnd is no longer known to be right; halved per RTO, as
- * Linux does, down to the initial window. */
-static void restart_after_idle(struct turn *t, struct tcb *b)
+/* New data, until something stops it. */
+static enum go send_fresh(struct turn *t, struct sk *sk)
 {
-	uint32_t idle_ms = tcp_now_ms(t) - b->last_snd_ms;
-	uint32_t rto_ms = b->rtt.rto_us / 1000;
-	uint32_t floor = min_u32(b->cc.cwnd, TCP_INIT_CWND * b->mss);
+	struct tcb *b = tcb_of(sk);
+	uint32_t left = t->map->pkt_mask + 1, had = b->snd_nxt;
+	enum go go = GO_SEND;
+	bool full;
 
-	if (b->snd_nxt != b->snd_una || idle_ms <= rto_ms || b->data_segs_out == 0)
-		return;
-	tcp_cc_ops(&b->cc)->on_idle(&b->cc, idle_ms * NS_PER_MS);
-	b->cc.ssthresh = max_u32(b->cc.ssthresh, b->cc.cwnd / 4 * 3);
-	for (uint32_t n = 0; n < 16 && idle_ms > rto_ms && b->cc.cwnd > floor; n++) {
-		b->cc.cwnd = max_u32(b->cc.cwnd / 2, floor);
-		idle_ms -= rto_ms;
+	while (b->tx_next && left-- && go == GO_SEND) {
+		struct pkt *p = pkt_slot(t, b->tx_next);
+
+		go = decide(t, sk, p);
+		if (go == GO_SEND && send_new(t, sk, p) != 0)
+			break;
 	}
+	full = go == GO_CWND || tcp_in_flight(b) + b->mss > b->cc.cwnd;
+	if (full || b->snd_nxt != had)
+		tcp_usage_on_output(t, sk, full);
+	if (b->tx_next == 0) {
+		b->flags &= ~TCB_F_PUSH;
+		if (!full)
+			tcp_rate_app_limited(b);
+	}
+	return go;
+}
+
+/* RFC 5682 2.1 (2b): up to two new segments in the place of what seems lost; if none could go,
+ * the conventional way. */
+static enum go send_for_frto(struct turn *t, struct sk *sk)
+{
+	struct tcb *b = tcb_of(sk);
+	enum go go;
+
+	b->cc.cwnd = max_u32(b->cc.cwnd, tcp_in_flight(b) + 2u * b->mss);
+	b->flags |= b->tx_next ? TCB_F_PUSH : 0;	/* Nagle would hold back the very question */
+	go = send_fresh(t, sk);
+	if (after(b->snd_nxt, b->recovery_point)) {
+		b->frto = TCP_FRTO_ON;
+		return go;
+	}
+	b->frto = TCP_FRTO_OFF;
+	return send_lost(t, sk);
+}
+
+static enum go send_what_may_go(struct turn *t, struct sk *sk)
+{
+	struct tcb *b = tcb_of(sk);
+	enum go go = GO_SEND;
+
+	if (unlikely(b->frto == TCP_FRTO_NEW))
+		return send_for_frto(t, sk);
+	if (unlikely(b->lost_out))
+		go = send_lost(t, sk);
+	if (b->tx_next && !b->lost_out)
+		go = send_fresh(t, sk);
+	return go;
 }
 
 void tcp_output(struct turn *t, struct sk *sk)
 {
 	struct tcb *b = tcb_of(sk);
-	uint32_t left = t->map->pkt_mask + 1, had = b->snd_nxt + b->total_retrans;
-	enum go go = GO_SEND;
+	uint32_t had = b->snd_nxt + b->total_retrans;
+	enum go go;
 
 	if (!tcp_is_sync(sk->state))
 		return;
@@ -330,24 +382,10 @@ void tcp_output(struct turn *t, struct sk *sk)
 		return;
 	}
 	tcb_sync_mss(t, sk);
-	if (unlikely(b->lost_out))
-		send_lost(t, sk);
-	if (b->tx_next && !b->lost_out) {
-		restart_after_idle(t, b);
-		b->flags &= ~TCB_F_CWND_FULL;
-		while (b->tx_next && left-- && go == GO_SEND) {
-			struct pkt *p = pkt_slot(t, b->tx_next);
-
-			go = decide(t, sk, p);
-			if (go == GO_SEND && send_new(t, sk, p) != 0)
-				break;
-		}
-		if (go == GO_CWND)
-			b->flags |= TCB_F_CWND_FULL;
-		if (b->tx_next == 0)
-			b->flags &= ~TCB_F_PUSH;
-	}
-	if (b->ca_state < TCP_CA_RECOVERY)
+	go = send_what_may_go(t, sk);
+	if (unlikely(b->paced) && go != GO_PACE)
+		b->pace_due = NEVER_NS;
+	if (b->ca_state < TCP_CA_MARKED)
 		b->prr_delivered = 0;
 	keep_timer(t, sk);
 	if (b->snd_nxt + b->total_retrans != had)

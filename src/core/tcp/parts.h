@@ -33,6 +33,8 @@
 #define TCP_TIMEWAIT_S		60u
 #define TCP_OOW_LIMIT_MS	500u	/* one reply to invalid segments in so long */
 #define TCP_INIT_CWND		10u	/* RFC 6928 */
+#define TCP_DUPTHRESH		3u	/* RFC 5681 3.2; grows with reordering */
+#define TCP_MAX_REORDERING	300u
 #define TCP_QUICKACKS		16u
 #define TCP_PAWS_DAYS_S		(24u * 24 * 60 * 60)	/* RFC 7323 5.5 */
 #define TCP_RCVBUF_DEF		131072u
@@ -144,6 +146,15 @@ uint32_t tcp_mss_goal(const struct tcb *b);	/* mss bounded by half the largest w
 
 /* ---- acked.c: what an acknowledgement frees ------------------------------------------------- */
 
+struct tcp_rs {			/* a sample of the delivery rate (rate.c) */
+	uint32_t delivered;	/* bytes */
+	uint32_t interval_us;
+	uint32_t prior_delivered, prior_at_us;
+	uint32_t end_seq;
+	bool	 seen;		/* some segment was delivered */
+	bool	 valid;
+	bool	 app_limited;
+};
 struct tcp_acked {
 	uint32_t prior_una;
 	uint32_t acked;		/* bytes newly acknowledged, SYN and FIN counted */
@@ -155,8 +166,15 @@ struct tcp_acked {
 	bool	 wnd_changed;
 	bool	 retrans_acked;	/* something sent twice was acknowledged */
 	bool	 has_ecr;
+	bool	 ece;		/* the peer echoes congestion (RFC 3168) */
+	bool	 orig_acked;	/* something sent once, below recovery_point, has arrived (RFC 5682) */
+	bool	 reordered;	/* something sent once has arrived below what had: */
+	uint32_t reord_low;	/* its first number */
+	uint32_t fack;		/* and what had arrived before this acknowledgement */
 	uint32_t ecr;		/* the timestamp echoed */
 	uint32_t had;		/* snd_una and sacked_out before, for what is delivered now */
+	uint32_t lost;		/* lost_total before */
+	struct tcp_rs rs;	/* rate.c */
 };
 /* Frees segments below s->h.ack and advances snd_una. */
 void tcp_acked(struct turn *t, struct sk *sk, uint32_t ack, struct tcp_acked *a);
@@ -171,12 +189,13 @@ uint64_t tcp_rtt_rto_ns(const struct tcp_rtt *r, uint32_t backoff);
 
 void tcp_sack_input(struct turn *t, struct sk *sk, const struct tcp_seg *s, struct tcp_acked *a);
 void tcp_mark_lost(struct tcb *b, struct pkt *p);
+uint32_t tcp_sack_skip(struct turn *t, const struct tcb *b, struct pkt *p);
 void tcp_unmark(struct tcb *b, struct pkt *p);	/* takes p out of all sums */
 
 /* ---- rack.c: loss by time (RFC 8985 6) ------------------------------------------------------ */
 
-void tcp_rack_delivered(struct turn *t, struct tcb *b, const struct pkt *p,
-			const struct tcp_acked *a);
+void tcp_rack_delivered(struct turn *t, struct tcb *b, const struct pkt *p, struct tcp_acked *a);
+void tcp_reordered(struct tcb *b, uint32_t segs);	/* by so many segments */
 void tcp_rack_on_dsack(struct tcb *b);
 void tcp_rack_on_recovered(struct tcb *b);
 /* Marks what is lost; arms the early deadline for what may soon be. */
@@ -194,6 +213,41 @@ void tcp_tlp_arm(struct turn *t, struct sk *sk);	/* something was sent */
 void tcp_tlp_on_progress(struct turn *t, struct sk *sk);	/* something has arrived */
 void tcp_tlp_fire(struct turn *t, struct sk *sk);
 bool tcp_tlp_on_ack(struct tcb *b, const struct tcp_seg *s, const struct tcp_acked *a);
+
+/* ---- rate.c: how fast deliveries come --------------------------------------------------------- */
+
+void tcp_rate_sent(struct turn *t, struct tcb *b, struct pkt *p);	/* before it counts as in flight */
+void tcp_rate_delivered(struct tcb *b, const struct pkt *p, struct tcp_rs *rs);
+void tcp_rate_on_ack(struct turn *t, struct tcb *b, struct tcp_acked *a, uint32_t delivered);
+void tcp_rate_app_limited(struct tcb *b);	/* there is nothing more to send */
+
+/* ---- pace.c: how fast segments leave ------------------------------------------------------------ */
+
+void tcp_pace_init(struct turn *t, struct tcb *b);	/* algorithm or SO_MAX_PACING_RATE are new */
+bool tcp_pace_holds(struct turn *t, struct tcb *b);	/* true: not now; pace_due is set */
+void tcp_pace_sent(struct turn *t, struct tcb *b, uint32_t bytes);
+uint64_t tcp_pace_rate(const struct tcb *b);	/* bytes a second; UINT64_MAX: as they come */
+
+/* ---- usage.c: is cwnd the limit? (RFC 7661) ------------------------------------------------------ */
+
+void tcp_usage_on_output(struct turn *t, struct sk *sk, bool cwnd_full);
+bool tcp_usage_is_full(const struct tcb *b);
+/* The first segment of a flight has left; the last one of the flight before at last_ms. */
+void tcp_usage_on_start(struct turn *t, struct tcb *b, uint32_t last_ms);
+
+/* ---- ecn.c (RFC 3168, RFC 8257) ------------------------------------------------------------------ */
+
+void tcp_ecn_init(struct tcb *b, uint8_t mode);		/* tcp_opts.ecn */
+uint8_t tcp_ecn_syn_flags(const struct sk *sk);		/* ECE and CWR of our SYN or SYN-ACK */
+void tcp_ecn_take_syn(struct sk *sk, const struct tcp_seg *s);
+void tcp_ecn_on_segment(struct turn *t, struct sk *sk, const struct tcp_seg *s);
+/* Flags of a segment; its IP ECN bits. `fresh`: it carries data that was never sent. */
+uint8_t tcp_ecn_flags(struct tcb *b, bool fresh, uint8_t *ret_ip);
+void tcp_ecn_reduced(struct tcb *b);			/* cwnd was cut: the peer is to know */
+static inline bool tcp_ecn_is_plain(const struct tcb *b, const struct tcp_seg *s)
+{
+	return !(b->ecn & ECN_OK) || ((b->ecn & (ECN_SEEN | ECN_CE)) == ECN_SEEN && (s->in->tos & 3) % 3 != 0);
+}
 
 /* ---- recover.c ------------------------------------------------------------------------------ */
 
@@ -220,6 +274,12 @@ void tcp_tmr_early(struct turn *t, struct sk *sk, enum tcp_early kind, uint64_t 
 void tcp_tmr_stop_all(struct turn *t, struct sk *sk);
 void tcp_tmr_keepalive(struct turn *t, struct sk *sk);
 void tcp_tmr_misc(struct turn *t, struct sk *sk, uint64_t at);
+
+static inline uint64_t tcp_tmr_earliest(const struct tcb *b)
+{
+	return min_u64(min_u64(min_u64(b->rtx_at, b->delack_at), min_u64(b->keep_at, b->misc_at)),
+		       min_u64(b->early_at, b->pace_due));
+}
 
 /* ---- close.c -------------------------------------------------------------------------------- */
 

@@ -25,15 +25,16 @@ static bool sent_after(uint64_t at1, uint32_t end1, uint64_t at2, uint32_t end2)
 }
 
 /* RFC 8985 6.2 (1) to (3): p has just been acknowledged or SACKed; its marks still stand. */
-void tcp_rack_delivered(struct turn *t, struct tcb *b, const struct pkt *p,
-			const struct tcp_acked *a)
+void tcp_rack_delivered(struct turn *t, struct tcb *b, const struct pkt *p, struct tcp_acked *a)
 {
 	uint64_t us = (t->now - p->at) / NS_PER_US;
 
 	if (!before(p->end_seq, b->rack_fack))
 		b->rack_fack = p->end_seq;
-	else if (!(p->mark & MARK_EVER))
-		b->reord_seen++;
+	else if (!(p->mark & MARK_EVER) && (!a->reordered || before(p->seq, a->reord_low))) {
+		a->reordered = true;
+		a->reord_low = p->seq;
+	}
 	if (unlikely(p->mark & MARK_EVER)) {
 		/* An answer to an earlier copy: it echoes what was said before this one left,
 		 * or comes sooner than any answer could. */
@@ -47,6 +48,15 @@ void tcp_rack_delivered(struct turn *t, struct tcb *b, const struct pkt *p,
 		b->newest_at = p->at;
 		b->rack_end = p->end_seq;
 	}
+}
+
+/* How far what came late was behind what came first, in segments: so many may be SACKED above a
+ * segment that is not lost. (Linux's tcp_check_sack_reordering(), RFC 4653 has the idea.) */
+void tcp_reordered(struct tcb *b, uint32_t segs)
+{
+	b->reord_seen++;
+	if (segs > b->dupthresh)
+		b->dupthresh = (uint16_t)min_u32(segs, TCP_MAX_REORDERING);
 }
 
 /* RFC 8985 6.2 (4): once per round trip a DSACK widens the window. */
@@ -98,7 +108,7 @@ void tcp_rack_mark_lost(struct turn *t, struct sk *sk)
 	for (; slot != 0 && slot != b->tx_next && left; left--) {
 		struct pkt *p = pkt_slot(t, slot);
 
-		slot = p->next;
+		slot = p->mark & MARK_SACKED ? tcp_sack_skip(t, b, p) : p->next;
 		if (p->mark & (MARK_SACKED | MARK_LOST))
 			continue;
 		if (!sent_after(b->newest_at, b->rack_end, p->at, p->end_seq)) {

@@ -169,19 +169,13 @@ static bool check_rx(struct turn *t, const struct sk *sk, const struct tcb *b)
 	return n == b->ooo.n && frames == b->rx_frames;
 }
 
-static uint64_t earliest(const struct tcb *b)
-{
-	return min_u64(min_u64(min_u64(b->rtx_at, b->delack_at), min_u64(b->keep_at, b->misc_at)),
-		       b->early_at);
-}
-
 /* B7, B8 and B10. */
 static bool check_timers(const struct sk *sk, const struct tcb *b)
 {
-	if (earliest(b) < sk->tmr_at)
+	if (tcp_tmr_earliest(b) < sk->tmr_at)
 		return false;
 	if (sk->state == TCP_S_CLOSED)
-		return earliest(b) == NEVER_NS && b->txq.n == 0;
+		return tcp_tmr_earliest(b) == NEVER_NS && b->txq.n == 0;
 	if (tcp_is_sync(sk->state) && b->snd_nxt != b->snd_una && b->rtx_at == NEVER_NS)
 		return false;
 	if ((b->early_kind == TCP_EARLY_NONE) != (b->early_at == NEVER_NS))

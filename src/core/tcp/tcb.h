@@ -41,7 +41,8 @@
  *	B6  the right edge rcv_wup + rcv_wnd is at or above rcv_nxt.
  *	B7  sk->tmr_at is not later than the earliest of the deadlines kept here.
  *	B8  data in flight or a FIN in flight means that a retransmission or persist deadline is set.
- *	B9  cwnd is at least one segment and mss at least TCP_MIN_MSS.
+ *	B9  cwnd is at least one segment and mss at least TCP_MIN_MSS. (What is owed to the peer is
+ *	    watched: W1 of watch.c.)
  *	B10 in CLOSED no deadline is set and txq is empty.
  *
  * Writers are files of this folder; "turn" is implied. No pointers, fixed widths.
@@ -98,7 +99,19 @@
 #define MARK_RETRANS	(1u << 2)	/* sent again, that copy is in flight */
 #define MARK_EVER	(1u << 3)	/* ever sent again: no RTT from it (Karn) */
 
-enum tcp_ca { TCP_CA_OPEN = 0, TCP_CA_DISORDER = 1, TCP_CA_RECOVERY = 3, TCP_CA_LOSS = 4 };
+enum tcp_ca { TCP_CA_OPEN = 0, TCP_CA_DISORDER, TCP_CA_MARKED, TCP_CA_RECOVERY, TCP_CA_LOSS };
+
+/* tcb.frto: is the time-out that was answered by a retransmission a mistake? (RFC 5682) */
+enum tcp_frto { TCP_FRTO_OFF = 0, TCP_FRTO_ON, TCP_FRTO_NEW /* new data goes next */ };
+
+/* tcb.ecn (RFC 3168); writer: ecn.c */
+#define ECN_WANTED	(1u << 0)	/* our SYN asks for it */
+#define ECN_OK		(1u << 1)	/* agreed */
+#define ECN_SEEN	(1u << 2)	/* the peer has sent an ECT packet */
+#define ECN_ECHO	(1u << 3)	/* acknowledgements say ECE */
+#define ECN_CWR_OWED	(1u << 4)	/* the next new segment says CWR */
+#define ECN_ANSWER	(1u << 5)	/* a SYN that asks is answered */
+#define ECN_CE		(1u << 6)	/* DCTCP: the last segment was marked */
 
 /* tcb.rtx_kind: what rtx_at stands for */
 enum tcp_rtx { TCP_RTX_NONE = 0, TCP_RTX_RTO, TCP_RTX_PERSIST, TCP_RTX_SYN, TCP_RTX_SYNACK };
@@ -125,22 +138,80 @@ struct tcp_rtt {
 	uint32_t latest_us;
 };
 
+/* HyStart++ (RFC 9406): when the first slow start has gone far enough. */
+struct tcp_hystart {
+	uint32_t round_end;	/* snd_nxt when the round began */
+	uint32_t last_min_us, min_us;	/* least round trip of the last round, of this one */
+	uint32_t css_min_us;	/* what the conservative phase was entered with */
+	uint8_t	 n_samples;
+	uint8_t	 css;		/* rounds in the conservative phase, 1 at its entry; 0: not in it */
+	uint8_t	 in_round;	/* round_end is valid */
+	uint8_t	 pad;
+};
+
+/* The largest of the last so many rounds, by its three best candidates. Bytes a second. */
+struct tcp_maxbw { uint64_t v[3]; uint32_t t[3]; uint32_t pad; };
+
+struct tcp_bbr {		/* cc_bbr.c; times in ns, rates in bytes a second */
+	struct tcp_maxbw bw;
+	uint64_t min_rtt_at, probe_done_at, cycle_at, epoch_at;
+	uint64_t full_bw, lt_bw, lt_at;
+	uint32_t min_rtt_us;
+	uint32_t round_end;	/* delivered count at which the round is over */
+	uint32_t n_rounds;
+	uint32_t prior_cwnd;
+	uint32_t epoch_acked, extra[2];	/* bytes acknowledged beyond what bw explains */
+	uint32_t lt_delivered, lt_lost;
+	uint8_t	 mode, cycle, full_n, full;
+	uint8_t	 prev_ca, conserving, round_start, idle_restart;
+	uint8_t	 probe_round_done, seen_rtt, extra_rounds, extra_i;
+	uint8_t	 lt_sampling, lt_use, lt_rounds, pad;
+	uint16_t pacing_gain, cwnd_gain;	/* 256ths */
+};
+
 /* Writer: cc_*.c through cc.h. Windows in bytes. */
 struct tcp_cc {
 	uint32_t cwnd, ssthresh;
 	uint32_t cwnd_max;	/* never grow past this */
 	uint32_t acked;		/* bytes acknowledged towards the next increase */
+	uint64_t rate;		/* bytes a second that an algorithm with CC_F_OWNS wants; 0: not known yet */
 	uint8_t	 algo;		/* TCP_CC_* */
 	uint8_t	 in_epoch;	/* CUBIC: epoch_at and what follows are valid */
 	uint16_t mss;
-	/* CUBIC (RFC 9438) */
-	uint32_t w_max;		/* bytes */
-	uint32_t w_est;		/* bytes: Reno-friendly estimate */
-	uint32_t est_acked;
-	uint32_t k_ms;		/* time from the epoch to w_max */
-	uint32_t origin;	/* bytes: the plateau of this epoch */
-	uint64_t epoch_at;	/* ns */
+	uint32_t app_limited;	/* the algorithm makes a bubble: see rate.c; 0: it does not */
+	union {
+		struct {	/* CUBIC (RFC 9438) */
+			uint32_t w_max;		/* bytes */
+			uint32_t w_est;		/* bytes: Reno-friendly estimate */
+			uint32_t est_acked;
+			uint32_t k_ms;		/* time from the epoch to w_max */
+			uint32_t origin;	/* bytes: the plateau of this epoch */
+			struct tcp_hystart hs;
+			uint64_t epoch_at;	/* ns */
+		};
+		struct {	/* DCTCP (RFC 8257) */
+			uint32_t alpha;		/* 1024ths */
+			uint32_t round_seq;	/* snd_nxt when this round began */
+			uint32_t old_delivered, old_ce;
+			uint32_t loss_cwnd;
+		};
+		struct tcp_bbr bbr;
+	};
 };
+
+/* How fast deliveries come (rate.c). Counts of bytes and times in us, all modulo 2^32. */
+struct tcp_rate {
+	uint32_t delivered;	/* bytes acknowledged or SACKed */
+	uint32_t delivered_ce;	/* of these, by acknowledgements with ECE */
+	uint32_t at_us;		/* when `delivered` last grew */
+	uint32_t first_us;	/* when the segment was sent whose delivery was the last sample */
+	uint32_t app_limited;	/* what is delivered up to here says little of the path; 0: nothing */
+	uint32_t best, best_us;	/* the last sample worth telling: bytes, in so long */
+	uint32_t best_limited;	/* and the application was its limit */
+};
+
+/* What a segment remembers of the moment it was sent (pkt.addr). */
+struct tcp_tx { uint32_t delivered, at_us, first_us, app_limited; };
 
 struct tcb {
 	/* Met by every segment; writers: input.c (snd_una, snd_wnd, snd_wl*, ts_recent),
@@ -165,6 +236,10 @@ struct tcb {
 	uint8_t	 rtx_kind;	/* enum tcp_rtx; writer: timer.c */
 	uint8_t	 n_rtx;		/* timeouts in a row */
 	uint32_t tx_next;	/* pkt_h: first segment never sent */
+	uint8_t	 ecn;		/* ECN_* */
+	uint8_t	 frto;		/* enum tcp_frto; writer: recover.c, output.c */
+	uint8_t	 paced;		/* 1: pace.c is asked before each segment */
+	uint8_t	 cc_flags;	/* CC_F_* of the algorithm in use */
 	struct pkt_queue txq;	/* writers: user.c, output.c, input.c */
 	struct pkt_queue rxq;	/* writers: reasm.c, user.c */
 	struct pkt_queue ooo;	/* writer: reasm.c */
@@ -175,9 +250,15 @@ struct tcb {
 	uint64_t keep_at;
 	uint64_t misc_at;	/* TIME_WAIT, FIN_WAIT_2 and orphans */
 	uint64_t early_at;	/* reordering window's end or tail loss probe: see early_kind */
+	uint64_t pace_due;	/* output goes on then; writer: pace.c */
+
+	/* Pacing; writer: pace.c */
+	uint64_t pace_at;	/* ns: the next segment is not to leave before */
+	uint64_t max_rate;	/* SO_MAX_PACING_RATE, bytes a second; UINT64_MAX: none */
 
 	struct tcp_cc cc;
 	struct tcp_rtt rtt;	/* writer: rtt.c */
+	struct tcp_rate rate;	/* writer: rate.c */
 
 	/* Send; writers: output.c, input.c, user.c */
 	uint32_t snd_wl2;
@@ -212,6 +293,13 @@ struct tcb {
 	uint8_t	 reo_mult;	/* reordering window, quarters of the least RTT */
 	uint8_t	 reo_persist;	/* recoveries until reo_mult is 1 again */
 	uint64_t retrans_at;	/* ns: first timeout of the present series, 0 none */
+	uint32_t lost_total;	/* bytes ever marked lost */
+
+	/* Is cwnd what limits? Writer: usage.c (RFC 7661) */
+	uint32_t usage_seq;	/* snd_nxt when the sample below was taken */
+	uint32_t max_out;	/* most in flight in that round trip */
+	uint32_t cwnd_used;	/* most in flight since used_at_ms */
+	uint32_t used_at_ms;	/* when cwnd was last filled, or reduced for want of it */
 
 	/* Receive; writer: reasm.c, ack.c */
 	struct tcp_sack sacks[TCP_N_SACKS];	/* blocks to report, latest first */

@@ -26,6 +26,7 @@ void tcp_tick(struct turn *t, struct sk *sk);	/* its deadline has passed */
 void tcp_work(struct turn *t, struct sk *sk);	/* end of batch: owed ACKs, output */
 void tcp_tx_ready(struct turn *t, struct sk *sk);	/* ring, frame or neighbour may be there now */
 void tcp_check(struct turn *t, struct sk *sk);	/* numbered invariants; never() on a broken one */
+must_check bool tcp_is_watched(const struct sk *sk);	/* W1 of watch.c */
 /* An embryo, of TCP or of core/ap, is where its listener finds it. */
 must_check bool tcp_embryo_is_listed(const struct turn *t, const struct sk *sk);
 
@@ -49,9 +50,22 @@ struct tcp_opts {
 	uint8_t	 oobinline;
 	uint8_t	 tos, ttl;
 	uint8_t	 v6only, reuseaddr, family6, zerocopy;
+	uint8_t	 ecn;			/* TCP_ECN_*, as Linux's sysctl tcp_ecn */
+	uint64_t max_pacing;		/* SO_MAX_PACING_RATE, bytes a second; UINT64_MAX: none */
 };
 #define TCP_CC_CUBIC 0
 #define TCP_CC_RENO  1
+#define TCP_CC_BBR   2
+#define TCP_CC_DCTCP 3
+#define N_TCP_CC     4
+#define TCP_ECN_OFF	0
+#define TCP_ECN_ASK	1
+#define TCP_ECN_ANSWER	2
+/* Names of congestion control, as TCP_CONGESTION has them. By name: the number, -ENOENT. */
+const char *tcp_cc_name(unsigned algo);
+must_check int tcp_cc_by_name(const char *name);
+/* The one in use, whose name is another's where what was asked for could not be had. */
+const char *tcp_get_cc(const struct sk *sk);
 void tcp_opts_default(struct tcp_opts *o);
 
 /* Active open. laddr may be a wildcard (chosen by route). lport 0: a leased port is taken.

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Events in, one deadline out. Five deadlines are kept in the control block; the socket's one
+ * Events in, one deadline out. Six deadlines are kept in the control block; the socket's one
  * place on the wheel stands for the earliest of them and is moved only when that must become
  * earlier: pushing a time-out on costs a store, and the wheel's wake-up, when it comes too
  * early, only looks and arms again.
@@ -10,6 +10,7 @@
  *	keep_at		keepalive (RFC 9293 3.8.4)
  *	misc_at		TIME_WAIT, and orphans in FIN_WAIT_2
  *	early_at	before rtx_at: reordering (RFC 8985 6.3), tail loss probe (RFC 8985 7)
+ *	pace_due	output goes on: pace.c's
  *
  * The only file that writes them (ack.c clears and sets delack_at).
  */
@@ -20,8 +21,7 @@
 void tcp_tmr_sync(struct turn *t, struct sk *sk)
 {
 	const struct tcb *b = tcb_of(sk);
-	uint64_t at = min_u64(min_u64(min_u64(b->rtx_at, b->delack_at),
-				      min_u64(b->keep_at, b->misc_at)), b->early_at);
+	uint64_t at = tcp_tmr_earliest(b);
 
 	if (at < sk->tmr_at)
 		tmr_arm(t, sk, at);
@@ -72,7 +72,7 @@ void tcp_tmr_stop_all(struct turn *t, struct sk *sk)
 {
 	struct tcb *b = tcb_of(sk);
 
-	b->rtx_at = b->delack_at = b->keep_at = b->misc_at = b->early_at = NEVER_NS;
+	b->rtx_at = b->delack_at = b->keep_at = b->misc_at = b->early_at = b->pace_due = NEVER_NS;
 	b->rtx_kind = TCP_RTX_NONE;
 	b->early_kind = TCP_EARLY_NONE;
 	tmr_arm(t, sk, NEVER_NS);
@@ -319,6 +319,11 @@ void tcp_tick(struct turn *t, struct sk *sk)
 		return;
 	if (b->early_at <= t->now)
 		fire_early(t, sk);
+	if (b->pace_due <= t->now) {
+		tcp_output(t, sk);
+		if (b->pace_due <= t->now)	/* it had nothing to send */
+			b->pace_due = NEVER_NS;
+	}
 	if (b->delack_at <= t->now)
 		fire_delack(t, sk);
 	if (b->keep_at <= t->now && !fire_keepalive(t, sk))

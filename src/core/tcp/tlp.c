@@ -41,7 +41,8 @@ static uint64_t pto_ns(struct turn *t, const struct tcb *b)
 static bool is_quiet(const struct tcb *b)
 {
 	return (b->flags & TCB_F_SACK) &&
-	       (b->ca_state == TCP_CA_OPEN || b->ca_state == TCP_CA_RECOVERY) &&
+	       (b->ca_state == TCP_CA_OPEN || b->ca_state == TCP_CA_MARKED ||
+		b->ca_state == TCP_CA_RECOVERY) &&
 	       !(b->early_flags & EARLY_PROBED) && b->rtx_kind == TCP_RTX_RTO;
 }
 
@@ -85,7 +86,7 @@ static struct pkt *pick(struct turn *t, const struct tcb *b)
 			return p;
 		if (!(p->mark & MARK_SACKED))
 			last = p;
-		slot = p->next;
+		slot = p->mark & MARK_SACKED ? tcp_sack_skip(t, b, p) : p->next;
 	}
 	return last;
 }
