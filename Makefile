@@ -31,6 +31,7 @@ example_src := $(wildcard examples/*.c)
 agent_src := $(wildcard src/agent/*.c)
 surr_src := $(wildcard src/surrogate/*.c)
 tool_src := $(wildcard tools/*.c)
+drill_src := $(wildcard test/packetdrill/adapter/*.c)
 sim_src  := $(filter-out sim/main.c,$(wildcard sim/*.c))
 bpf_src  := $(wildcard src/bpf/*.bpf.c)
 unit_src := $(wildcard test/unit/*.c test/state/*.c)
@@ -51,7 +52,7 @@ ap_lib	:= $(O)/lib/libonramp-aperture
 
 all: $(bins) $(O)/lib/libonramp.so $(ap_lib).so $(ap_lib).a $(O)/bin/onramp-sim
 core: $(O)/libcore.a
-apps: $(apps) $(O)/test/bench/raw_echo examples
+apps: $(apps) $(O)/test/bench/raw_echo examples $(O)/lib/onramp-packetdrill.so
 examples: $(examples)
 units: $(units) $(models)
 fuzzers: $(fuzzers)
@@ -119,6 +120,11 @@ $(O)/bin/onramp-surrogate: $(call obj,$(surr_src)) $(O)/libhost.a $(O)/libcore.a
 $(O)/bin/onramp-sim: $(O)/o/sim/main.o $(O)/libsim.a $(O)/libcore.a
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ -lpcap
+
+# The stack as packetdrill's --so_filename loads it (docs/conformance.md).
+$(O)/lib/onramp-packetdrill.so: $(call obj,$(drill_src) src/host/tuning.c) $(O)/libcore.a
+	@mkdir -p $(@D)
+	$(CC) -shared $(LDFLAGS) -Wl,-z,defs -Wl,-Bsymbolic -o $@ $^ -lpthread
 
 $(O)/test/unit/% $(O)/test/state/%: private LIBS = -lcmocka -lpcap -linih -lpthread
 $(O)/test/unit/aperture_api: $(ap_lib).a

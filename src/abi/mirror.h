@@ -97,12 +97,33 @@ struct dir_stack {
 	uint32_t pair_id[N_PAIRS];	/* 0: no pair there (any more) */
 };
 
+/* TCP's sysctls of the namespace (net.ipv4.tcp_*). A number that is 0 stands for Linux's default, so that
+ * a mirror that nobody filled says nothing. Each is one word: read without the seqlock. */
+struct mir_tcp {
+	uint32_t rmem, rmem_max;	/* bytes: tcp_rmem's default; its maximum or net.core.rmem_max */
+	uint32_t wmem, wmem_max;	/* bytes: tcp_wmem's default and maximum */
+	uint32_t keepidle_s, keepintvl_s, keepcnt;
+	uint32_t fin_timeout_s;
+	uint32_t notsent_lowat;
+	uint8_t	 syn_retries, synack_retries, retries2, orphan_retries;
+	uint8_t	 off;		/* MIR_TCP_NO_* */
+	uint8_t	 pad[3];
+};
+#define MIR_TCP_NO_TS	   (1u << 0)	/* tcp_timestamps=0 */
+#define MIR_TCP_NO_SACK	   (1u << 1)	/* tcp_sack=0 */
+#define MIR_TCP_NO_WSCALE  (1u << 2)	/* tcp_window_scaling=0 */
+#define MIR_TCP_NO_DSACK   (1u << 3)	/* tcp_dsack=0 */
+#define MIR_TCP_NO_RESTART (1u << 4)	/* tcp_slow_start_after_idle=0 */
+static_assert(sizeof(struct mir_tcp) == 44, "layout");
+
 struct mirror {
 	uint64_t magic;
 	uint32_t seq;
 	uint32_t generation;
 	uint32_t n_links, n_addrs, n_routes, n_neighs;	/* used prefixes of the arrays */
 	uint64_t pad[4];
+	struct mir_tcp tcp;
+	uint32_t pad_tcp;
 	struct mir_link	 links[N_LINKS];
 	struct mir_addr	 addrs[N_ADDRS];
 	struct mir_route routes[N_ROUTES];

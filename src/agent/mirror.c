@@ -671,6 +671,7 @@ int mirror_open(struct agent *a)
 		return err;
 	a->mirror->magic = MIRROR_MAGIC;
 	a->mirror->generation = 1;
+	host_tcp_tuning(&a->mirror->tcp);
 	mirror_links_changed(a);
 	return 0;
 }

@@ -49,6 +49,9 @@ void host_door_wake(const struct stack_map *map);	/* all who sleep on it */
 /* Maps the segment (read-write, or read-only for tools), checks header and geometry against
  * the file's size and our layout hash, fills the private map. -EPROTO, -EINVAL, -errno. */
 must_check int host_map_segment(int fd, bool writable, struct stack_map *ret);
+/* The kernel's TCP sysctls of the caller's network namespace; what cannot be read stays 0. */
+struct mir_tcp;
+void host_tcp_tuning(struct mir_tcp *ret);
 must_check int host_map_mirror(int fd, struct stack_map *map);
 /* Maps the four rings of an AF_XDP socket (XDP_MMAP_OFFSETS) into map->vi[vi]. */
 must_check int host_map_rings(int xsk_fd, uint32_t ring_slots, struct vif_map *ret);

@@ -219,7 +219,7 @@ void tcp_rcv_space(struct turn *t, struct sk *sk)
 			uint64_t win = 2ull * copied + 16u * b->advmss;
 			uint64_t grow = win * (copied - b->rcvq_space) / max_u32(b->rcvq_space, 1);
 
-			win = min_u64(win + 2 * grow, TCP_RCVBUF_MAX / 2);
+			win = min_u64(win + 2 * grow, tcp_tune_rcvbuf_max(t) / 2);
 			sk->rcvbuf = max_u32(sk->rcvbuf, (uint32_t)(2 * win));
 		}
 		b->rcvq_space = copied;

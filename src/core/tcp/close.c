@@ -169,7 +169,7 @@ void tcp_ready_sync(struct turn *t, struct sk *sk, uint32_t edges)
 bool tcp_on_fin_wait_2(struct turn *t, struct sk *sk)
 {
 	struct tcb *b = tcb_of(sk);
-	uint32_t s = b->linger2_s > 0 ? (uint32_t)b->linger2_s : TCP_FIN_TIMEOUT_S;
+	uint32_t s = b->linger2_s > 0 ? (uint32_t)b->linger2_s : tcp_tune_fin_timeout_s(t);
 
 	if (!(sk->flags & SK_F_ORPHAN))
 		return true;

@@ -251,7 +251,7 @@ int tcp_emit_syn(struct turn *t, struct sk *sk)
 			h.mss = b->advmss;
 			h.sack_permitted = b->flags & TCB_F_SACK;
 			h.has_ws = b->flags & TCB_F_WSCALE;
-			h.ws = TCP_RCV_WSCALE;
+			h.ws = b->rcv_wscale;
 			rc = post(t, sk, pkt_at(t, c), &h, 0);
 			pkt_put(t, c);
 		}

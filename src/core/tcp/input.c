@@ -327,7 +327,7 @@ static void after_ack(struct turn *t, struct sk *sk, const struct tcp_seg *s, st
 	if (a->acked || a->sacked)
 		tcp_tlp_on_progress(t, sk);
 	if (a->acked && !(b->flags & TCB_F_SNDBUF) && b->cc.cwnd > sk->sndbuf / 3)
-		sk->sndbuf = max_u32(sk->sndbuf, min_u32(b->cc.cwnd * 3, TCP_SNDBUF_MAX));
+		sk->sndbuf = max_u32(sk->sndbuf, min_u32(b->cc.cwnd * 3, tcp_tune_sndbuf_max(t)));
 }
 
 static void ack_new(struct turn *t, struct sk *sk, struct tcp_seg *s)

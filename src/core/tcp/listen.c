@@ -272,8 +272,8 @@ int tcp_listen(struct turn *t, const struct tcp_opts *o, const struct ipaddr *la
 	sk->tos = o->tos;
 	sk->ttl = o->ttl;
 	sk->rcvlowat = 1;
-	sk->rcvbuf = o->rcvbuf ? o->rcvbuf : TCP_RCVBUF_DEF;
-	sk->sndbuf = o->sndbuf ? o->sndbuf : TCP_SNDBUF_DEF;
+	sk->rcvbuf = o->rcvbuf ? o->rcvbuf : tcp_tune_rcvbuf(t);
+	sk->sndbuf = o->sndbuf ? o->sndbuf : tcp_tune_sndbuf(t);
 	l = listen_of(sk);
 	l->opts = *o;
 	l->backlog = sk->txq_bytes = backlog;	/* the latter is what `ss` shows */

@@ -29,7 +29,9 @@ void tcb_init(struct turn *t, struct sk *sk, const struct tcp_opts *o)
 {
 	struct tcb *b = tcb_of(sk);
 
-	b->flags = TCB_F_TS | TCB_F_SACK | TCB_F_WSCALE | (ip_is4(&sk->raddr) ? TCB_F_V4 : 0);
+	b->flags = (tcp_tune_is_off(t, MIR_TCP_NO_TS) ? 0 : TCB_F_TS) |
+		   (tcp_tune_is_off(t, MIR_TCP_NO_SACK) ? 0 : TCB_F_SACK) |
+		   (tcp_tune_is_off(t, MIR_TCP_NO_WSCALE) ? 0 : TCB_F_WSCALE) | (ip_is4(&sk->raddr) ? TCB_F_V4 : 0);
 	b->rtx_at = b->delack_at = b->keep_at = b->misc_at = b->early_at = b->pace_due = NEVER_NS;
 	b->max_rate = UINT64_MAX;
 	b->iss = tcp_new_isn(t, sk);
@@ -51,6 +53,7 @@ void tcb_init(struct turn *t, struct sk *sk, const struct tcp_opts *o)
 	tcp_rtt_init(&b->rtt);
 	sk->rcvlowat = 1;
 	tcp_set_opts(t, sk, o);
+	b->rcv_wscale = tcp_tune_wscale(t, sk);	/* until the peer has none to offer */
 	tcp_cc_init(&b->cc, b->cc_wanted, b->mss);
 	b->usage_seq = b->iss;
 }
@@ -115,7 +118,8 @@ void tcb_take_syn(struct turn *t, struct sk *sk, const struct tcp_seg *s)
 	}
 	if (b->flags & TCB_F_WSCALE) {
 		b->snd_wscale = s->h.ws;
-		b->rcv_wscale = TCP_RCV_WSCALE;
+	} else {
+		b->rcv_wscale = 0;
 	}
 	b->mss_clamp = (uint16_t)max_u32(s->h.mss ? s->h.mss : TCP_DEF_MSS, TCP_MIN_MSS);
 	b->snd_wnd = b->max_wnd = s->wnd;	/* RFC 7323 2.2: not scaled in a SYN */
@@ -136,10 +140,10 @@ void tcb_established(struct turn *t, struct sk *sk)
 	if (b->total_retrans > 1)	/* RFC 5681 3.1; Linux forgives one lost SYN */
 		b->cc.cwnd = b->mss;
 	if (!(b->flags & TCB_F_RCVBUF))
-		sk->rcvbuf = max_u32(TCP_RCVBUF_DEF, min_u32(8u * b->advmss, TCP_RCVBUF_MAX));
+		sk->rcvbuf = max_u32(tcp_tune_rcvbuf(t), min_u32(8u * b->advmss, tcp_tune_rcvbuf_max(t)));
 	if (!(b->flags & TCB_F_SNDBUF))
-		sk->sndbuf = min_u32(max_u32(TCP_SNDBUF_DEF, 2 * TCP_INIT_CWND *
-					     (b->mss + TCP_SEG_CHARGE)), TCP_SNDBUF_MAX);
+		sk->sndbuf = min_u32(max_u32(tcp_tune_sndbuf(t), 2 * TCP_INIT_CWND *
+					     (b->mss + TCP_SEG_CHARGE)), tcp_tune_sndbuf_max(t));
 	b->rcv_mss = (uint16_t)max_u32(min_u32(min_u32(b->advmss, b->mss), TCP_DEF_MSS),
 				       TCP_MIN_MSS);
 	b->rcvq_space = min_u32(sk->rcvbuf / 2, TCP_INIT_CWND * b->advmss);

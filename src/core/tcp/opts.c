@@ -8,16 +8,11 @@
 #include "core/tcp/cc.h"
 #include "core/tcp/parts.h"
 
-#define KEEPIDLE_DEF_S	7200
-#define KEEPINTVL_DEF_S	75
-#define KEEPCNT_DEF	9
-
 void tcp_opts_default(struct tcp_opts *o)
 {
 	*o = (struct tcp_opts){
-		.quickack = 1, .keepidle_s = KEEPIDLE_DEF_S, .keepintvl_s = KEEPINTVL_DEF_S,
-		.keepcnt = KEEPCNT_DEF, .syncnt = TCP_SYN_RETRIES, .linger_s = -1,
-		.cc = TCP_CC_CUBIC, .ecn = TCP_ECN_ANSWER, .max_pacing = UINT64_MAX,
+		.quickack = 1, .linger_s = -1, .cc = TCP_CC_CUBIC, .ecn = TCP_ECN_ANSWER,
+		.max_pacing = UINT64_MAX,
 	};
 }
 
@@ -26,19 +21,19 @@ static uint32_t flag_if(uint8_t on, uint32_t flag)
 	return on ? flag : 0;
 }
 
-static void set_buffers(struct sk *sk, struct tcb *b, const struct tcp_opts *o)
+static void set_buffers(struct turn *t, struct sk *sk, struct tcb *b, const struct tcp_opts *o)
 {
 	if (o->rcvbuf_locked && o->rcvbuf) {
 		sk->rcvbuf = max_u32(o->rcvbuf, 2304);	/* SOCK_MIN_RCVBUF */
 		b->flags |= TCB_F_RCVBUF;
 	} else if (sk->rcvbuf == 0) {
-		sk->rcvbuf = o->rcvbuf ? o->rcvbuf : TCP_RCVBUF_DEF;
+		sk->rcvbuf = o->rcvbuf ? o->rcvbuf : tcp_tune_rcvbuf(t);
 	}
 	if (o->sndbuf_locked && o->sndbuf) {
 		sk->sndbuf = max_u32(o->sndbuf, 4608);	/* SOCK_MIN_SNDBUF */
 		b->flags |= TCB_F_SNDBUF;
 	} else if (sk->sndbuf == 0) {
-		sk->sndbuf = o->sndbuf ? o->sndbuf : TCP_SNDBUF_DEF;
+		sk->sndbuf = o->sndbuf ? o->sndbuf : tcp_tune_sndbuf(t);
 	}
 }
 
@@ -56,14 +51,14 @@ static void set_quickack(struct turn *t, struct sk *sk, bool on)
 static void set_keepalive(struct turn *t, struct sk *sk, const struct tcp_opts *o)
 {
 	struct tcb *b = tcb_of(sk);
-	uint16_t idle = (uint16_t)min_u32(o->keepidle_s ? o->keepidle_s : KEEPIDLE_DEF_S, 32767);
-	uint16_t intvl = (uint16_t)min_u32(o->keepintvl_s ? o->keepintvl_s : KEEPINTVL_DEF_S, 32767);
+	uint16_t idle = (uint16_t)min_u32(o->keepidle_s ? o->keepidle_s : tcp_tune_keepidle_s(t), 32767);
+	uint16_t intvl = (uint16_t)min_u32(o->keepintvl_s ? o->keepintvl_s : tcp_tune_keepintvl_s(t), 32767);
 	bool on = b->flags & TCB_F_KEEPALIVE;
 	bool changed = idle != b->keepidle_s || on != !!o->keepalive;
 
 	b->keepidle_s = idle;
 	b->keepintvl_s = intvl;
-	b->keepcnt = (uint8_t)min_u32(o->keepcnt ? o->keepcnt : KEEPCNT_DEF, 127);
+	b->keepcnt = (uint8_t)min_u32(o->keepcnt ? o->keepcnt : tcp_tune_keepcnt(t), 127);
 	b->flags = (b->flags & ~TCB_F_KEEPALIVE) | flag_if(o->keepalive, TCB_F_KEEPALIVE);
 	if (changed)
 		tcp_tmr_keepalive(t, sk);
@@ -98,7 +93,7 @@ void tcp_set_opts(struct turn *t, struct sk *sk, const struct tcp_opts *o)
 	b->flags &= ~(TCB_F_NODELAY | TCB_F_CORK | TCB_F_OOBINLINE);
 	b->flags |= flag_if(o->nodelay, TCB_F_NODELAY) | flag_if(o->cork, TCB_F_CORK) |
 		    flag_if(o->oobinline, TCB_F_OOBINLINE);
-	set_buffers(sk, b, o);
+	set_buffers(t, sk, b, o);
 	set_quickack(t, sk, o->quickack);
 	set_keepalive(t, sk, o);
 	set_cc(t, sk, o);
@@ -106,10 +101,10 @@ void tcp_set_opts(struct turn *t, struct sk *sk, const struct tcp_opts *o)
 	b->user_mss = (uint16_t)(o->maxseg ? max_u32(min_u32(o->maxseg, 32767), 88) : 0);
 	b->linger_s = o->linger_s;
 	b->linger2_s = o->linger2_s;
-	b->syncnt = (uint8_t)min_u32(o->syncnt ? o->syncnt : TCP_SYN_RETRIES, 127);
+	b->syncnt = (uint8_t)min_u32(o->syncnt ? o->syncnt : tcp_tune_syn_retries(t), 127);
 	b->window_clamp = o->window_clamp ? o->window_clamp : UINT32_MAX;
 	b->defer_accept_s = o->defer_accept_s;
-	b->notsent_lowat = o->notsent_lowat;
+	b->notsent_lowat = o->notsent_lowat ? o->notsent_lowat : tcp_tune_notsent_lowat(t);
 	sk->tos = o->tos;
 	sk->ttl = o->ttl;
 	sk->flags = o->zerocopy ? sk->flags | SK_F_ZEROCOPY : sk->flags & ~SK_F_ZEROCOPY;

@@ -41,7 +41,6 @@
 #define TCP_RCVBUF_MAX		(12u << 20)	/* twice the largest window, 6 MiB */
 #define TCP_SNDBUF_DEF		87040u
 #define TCP_SNDBUF_MAX		(4u << 20)
-#define TCP_RCV_WSCALE		7u	/* 65,535 << 7 >= 6 MiB */
 #define TCP_SEG_CHARGE		512u	/* what a segment costs of sndbuf besides its bytes */
 #define TCP_MAX_ORPHANS		16384u
 #define TCP_MAX_TW		16384u
@@ -72,6 +71,24 @@ const char *tcp_event_name(unsigned event);
 /* True in states in which the user may send, and in which data may be in flight. */
 static inline bool tcp_may_send(uint8_t s) { return s == TCP_S_ESTABLISHED || s == TCP_S_CLOSE_WAIT; }
 static inline bool tcp_is_sync(uint8_t s) { return s >= TCP_S_ESTABLISHED && s <= TCP_S_LAST_ACK; }
+
+/* ---- tune.c: what sysctls say; each with Linux's default where nobody said anything ----------- */
+
+uint32_t tcp_tune_rcvbuf(const struct turn *t);		/* to begin with, bytes */
+uint32_t tcp_tune_rcvbuf_max(const struct turn *t);	/* autotuning's end */
+uint32_t tcp_tune_sndbuf(const struct turn *t);
+uint32_t tcp_tune_sndbuf_max(const struct turn *t);
+uint8_t	 tcp_tune_wscale(const struct turn *t, const struct sk *sk);	/* to offer, by its buffer and clamp */
+uint32_t tcp_tune_syn_retries(const struct turn *t);
+uint32_t tcp_tune_synack_retries(const struct turn *t);
+uint32_t tcp_tune_retries2(const struct turn *t);
+uint32_t tcp_tune_orphan_retries(const struct turn *t);
+uint32_t tcp_tune_fin_timeout_s(const struct turn *t);
+uint32_t tcp_tune_keepidle_s(const struct turn *t);
+uint32_t tcp_tune_keepintvl_s(const struct turn *t);
+uint32_t tcp_tune_keepcnt(const struct turn *t);
+uint32_t tcp_tune_notsent_lowat(const struct turn *t);
+bool	 tcp_tune_is_off(const struct turn *t, uint32_t what);	/* MIR_TCP_NO_* */
 
 /* ---- open.c: control blocks and what a handshake agrees --------------------------------- */
 

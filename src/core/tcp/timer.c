@@ -120,7 +120,7 @@ static bool out_of_patience(struct turn *t, const struct sk *sk, const struct tc
 	ms = (t->now - b->retrans_at) / NS_PER_MS;
 	if (b->user_timeout_ms)
 		return ms >= b->user_timeout_ms;
-	return ms >= patience_ms(orphan ? TCP_ORPHAN_RETRIES : TCP_RETRIES2);
+	return ms >= patience_ms(orphan ? tcp_tune_orphan_retries(t) : tcp_tune_retries2(t));
 }
 
 static void give_up(struct turn *t, struct sk *sk)
@@ -170,7 +170,7 @@ static bool is_cut_off(const struct turn *t, const struct tcb *b, uint32_t max)
 static bool fire_persist(struct turn *t, struct sk *sk)
 {
 	struct tcb *b = tcb_of(sk);
-	uint32_t max = sk->flags & SK_F_ORPHAN ? TCP_ORPHAN_RETRIES : TCP_RETRIES2;
+	uint32_t max = sk->flags & SK_F_ORPHAN ? tcp_tune_orphan_retries(t) : tcp_tune_retries2(t);
 	const struct pkt *p = b->tx_next ? pkt_slot(t, b->tx_next) : NULL;
 
 	if (b->retrans_at == 0)
@@ -204,7 +204,7 @@ static bool fire_syn(struct turn *t, struct sk *sk)
 {
 	struct tcb *b = tcb_of(sk);
 	bool embryo = sk->flags & SK_F_EMBRYO;
-	uint32_t max = embryo || b->rtx_kind == TCP_RTX_SYNACK ? TCP_SYNACK_RETRIES : b->syncnt;
+	uint32_t max = embryo || b->rtx_kind == TCP_RTX_SYNACK ? tcp_tune_synack_retries(t) : b->syncnt;
 	int rc;
 
 	if (b->n_rtx >= max ||
