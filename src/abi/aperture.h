@@ -115,14 +115,15 @@ static_assert(sizeof(struct ap_tx) == 64, "a line");
 
 struct ap_rx {			/* writer: who receives; on the way back */
 	uint32_t rd;		/* stream position of the next byte to read */
-	uint32_t flags;		/* AP_RX_* */
-	uint32_t limit;		/* bytes that may wait unread (SO_RCVBUF); 0: as many as there is room */
-	uint32_t pad[13];
+	uint32_t pad[15];
 };
 
-struct ap_wish {		/* writer: who receives; apart from rd, which changes far more often */
+/* Writer: who receives. Read at every send, so apart from rd: that line changes at every read, and
+ * a writer with room for what it sends need not fetch it. */
+struct ap_wish {
 	uint32_t want_data;	/* changed: tell me of the next byte */
-	uint32_t pad[15];
+	uint32_t flags;		/* AP_RX_* */
+	uint32_t pad[14];
 };
 
 struct ap_dir {

@@ -219,7 +219,7 @@ static void init_lines(struct ap *a, const struct lines *l)
 	l->out->tx.n_rings = 0;
 	l->out->tx.ring[0] = l->out->tx.ring[1] = PRIV_RING_NONE;
 	poke32(&l->in->rx.rd, a->rd);
-	poke32(&l->in->rx.flags, 0);
+	poke32(&l->in->wish.flags, 0);
 	a->wish_asked = peek32(&l->in->wish.want_data);
 	/* release32(): pairs with acquire32() of the peer's looks: the lines are ours from here */
 	release32(&l->out->tx.nonce, a->nonce);
@@ -318,7 +318,7 @@ static void refuse(struct turn *t, uint32_t slot, uint32_t side, uint32_t chan, 
 	struct ap_chan *c = &pair_at(t->map, slot)->chan[chan];
 	struct ap_tx *tx = &c->dir[side].tx;
 
-	poke32(&c->dir[~side & 1].rx.flags, AP_RX_SHUT);
+	poke32(&c->dir[~side & 1].wish.flags, AP_RX_SHUT);
 	poke32(&tx->wr, c->name.start[side]);
 	poke32(&tx->flags, AP_TX_RST | AP_TX_GONE);
 	release32(&tx->nonce, nonce);		/* pairs with acquire32() of the peer's looks */
@@ -440,7 +440,7 @@ static void leave_channel(struct turn *t, struct sk *sk, bool reset)
 	own->page[1] = a->out.page;
 	own->shift[1] = (uint8_t)a->out.shift;
 	own->sk = 0;
-	poke32(&l.in->rx.flags, AP_RX_SHUT);
+	poke32(&l.in->wish.flags, AP_RX_SHUT);
 	/* release32(): pairs with acquire32() in conn_look() and chan_settle(): all else is said */
 	release32(&l.out->tx.flags, l.out->tx.flags | (reset ? AP_TX_RST : AP_TX_FIN) | AP_TX_GONE);
 	lane_look(t, a);

@@ -109,7 +109,7 @@ void ap_bury(struct turn *t)
 
 			if (!peek32(&p->chan[c].name.nonce))
 				continue;
-			poke32(&p->chan[c].dir[~side & 1].rx.flags, AP_RX_SHUT);
+			poke32(&p->chan[c].dir[~side & 1].wish.flags, AP_RX_SHUT);
 			/* release32(): pairs with acquire32() in conn_look() */
 			release32(&out->tx.flags, peek32(&out->tx.flags) | AP_TX_RST | AP_TX_GONE);
 		}

@@ -281,7 +281,7 @@ static bool peer_shut(struct turn *t, const struct ap *a, const struct lines *l)
 	if (unlikely(slot_at(t, a->slot)->over))
 		return true;
 	/* The nonce first: until it is there, the flags are an earlier connection's. */
-	return acquire32(&l->in->tx.nonce) == a->nonce && unlikely(peek32(&l->out->rx.flags) & AP_RX_SHUT);
+	return acquire32(&l->in->tx.nonce) == a->nonce && unlikely(peek32(&l->out->wish.flags) & AP_RX_SHUT);
 }
 
 static uint64_t put_bytes(struct turn *t, struct sk *sk, const struct lines *l, struct cursor *c, uint64_t want)
