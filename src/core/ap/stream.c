@@ -44,7 +44,7 @@ static void move_ring(const struct stack_map *map, struct cursor *c, uint8_t *po
 {
 	uint8_t *mem = pool + (size_t)r->page * AP_PAGE;
 	uint32_t size = ring_bytes(r), off = (at - r->start) & (size - 1), k = min_u32(n, size - off);
-	bool demote = map->demote && (!to_user || n <= DEMOTE_READ);
+	bool demote = map->demote && !to_user;
 
 	cursor_move(c, mem + off, k, to_user);
 	if (demote)
