@@ -144,22 +144,23 @@ struct ep {			/* writer: turn */
 	uint32_t wait_mask;	/* waiters asleep in epoll_wait on it */
 	uint32_t next_free;
 	uint32_t n_zombies;	/* deleted items still on the ready list */
-	uint32_t pad[4];
+	uint32_t outers;	/* epi_h: items by which other sets watch this one, linked by sk_next */
+	uint32_t pad[3];
 	uint32_t item_head;	/* epi_h: all items, linked by ep_next */
 };
 static_assert(sizeof(struct ep) == 64, "layout");
 
 struct epitem {			/* writer: turn */
-	uint32_t sk;		/* sk_h */
+	uint32_t sk;		/* sk_h; 0: see inner */
 	uint32_t ep;		/* ep_h */
-	uint32_t sk_next;	/* epi_h: other items of the same socket */
+	uint32_t sk_next;	/* epi_h: other items of the same source */
 	uint32_t ep_next, ep_prev;	/* epi_h: other items of the same epoll */
 	uint32_t ready_next;	/* epi_h */
 	uint32_t events;	/* EPOLL* asked for, with EPOLLET, EPOLLONESHOT, EPOLLEXCLUSIVE */
 	uint32_t on_ready;	/* 1: on the ready list */
 	uint64_t data;		/* epoll_data, opaque */
 	int32_t	 fd;		/* descriptor number it was added under */
-	uint32_t kernel_too;	/* 1: the kernel socket below is watched in the kernel epoll as well */
+	uint32_t inner;		/* ep_h: the source is a set in this set; 0: a socket */
 	uint32_t live;
 	uint32_t proc;		/* proc slot that added it */
 	uint64_t pad;
@@ -332,37 +333,6 @@ struct ap_slot {		/* writer: turn */
 };
 static_assert(sizeof(struct ap_slot) == 76, "no padding");
 
-/* ---- half-open connections (core/tcp/synq.c) --------------------------------------------------- */
-
-/* A peer has said SYN and we have answered: all that is kept of it. Writer: turn. */
-struct syn_req {
-	struct ipaddr laddr, raddr;
-	uint32_t irs, iss;
-	uint32_t ts_val;	/* the peer's clock in its SYN */
-	uint32_t at_us;		/* when our answer is repeated; the stack's clock, low half */
-	uint16_t rport;
-	uint16_t parent;	/* slot of the listener; 0: free */
-	uint16_t mss;		/* the peer's option; 0: none */
-	uint8_t	 opts;		/* SYN_O_* */
-	uint8_t	 ws;
-	uint8_t	 flags;		/* of the peer's SYN, as on the wire */
-	uint8_t	 n_rtx;		/* times our answer was repeated */
-	uint16_t hash_next;
-	uint16_t next, prev;	/* of the same listener, repeated as often; next: free entries */
-};
-static_assert(sizeof(struct syn_req) == 64, "a line each");
-#define SYN_O_TS	(1u << 0)
-#define SYN_O_SACK	(1u << 1)
-#define SYN_O_WS	(1u << 2)
-
-struct syn_table {		/* writer: turn; entry 0 names nothing */
-	uint16_t bucket[N_SYN_BUCKETS];
-	uint16_t free;		/* first free entry; 0: none */
-	uint16_t used;		/* entries ever used, less entry 0: above them memory is untouched */
-	uint32_t n;		/* in use */
-	struct syn_req req[N_SYN_REQS] cacheline_aligned;
-};
-
 /* ---- header ---------------------------------------------------------------------------------- */
 
 struct geometry {		/* fixed by the agent before anybody maps; checked, then copied */
@@ -424,7 +394,6 @@ struct segment {
 	 * whoever takes it to the agent sets it to 1 while it holds the turn. `at`: when it was
 	 * last owed; first_at: since when it has been wanted without a pause. */
 	struct { struct ipaddr addr; uint32_t vi, asked; uint64_t at, first_at; } neigh_asks[8];
-	struct syn_table syns;
 };
 
 #endif

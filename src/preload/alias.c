@@ -6,6 +6,8 @@
 #include "preload/preload.h"
 
 #include <limits.h>
+#include <netinet/in.h>
+#include <sys/ioctl.h>
 
 #define ALIAS(name) symbol_name(name)
 
@@ -28,6 +30,38 @@ ssize_t alias_send(int fd, const void *p, size_t n, int flags) ALIAS("__send");
 exported ssize_t alias_send(int fd, const void *p, size_t n, int flags)
 {
 	return wrap_send(fd, p, n, flags);
+}
+
+int alias_socket(int family, int type, int proto) ALIAS("__socket");
+exported int alias_socket(int family, int type, int proto) { return wrap_socket(family, type, proto); }
+
+ssize_t alias_recv(int fd, void *p, size_t n, int flags) ALIAS("__recv");
+exported ssize_t alias_recv(int fd, void *p, size_t n, int flags) { return wrap_recv(fd, p, n, flags); }
+
+int alias_sendmmsg(int fd, struct mmsghdr *m, unsigned n, int flags) ALIAS("__sendmmsg");
+exported int alias_sendmmsg(int fd, struct mmsghdr *m, unsigned n, int flags)
+{
+	return wrap_sendmmsg(fd, m, n, flags);
+}
+
+int alias_atmark(int fd) ALIAS("sockatmark");
+exported int alias_atmark(int fd)
+{
+	int at = 0;
+
+	return wrap_ioctl(fd, SIOCATMARK, (long)(uintptr_t)&at) < 0 ? -1 : at;
+}
+
+/* libc binds by a call of its own that nobody can stand in front of. */
+int alias_bindresvport(int fd, struct sockaddr_in *sa) ALIAS("bindresvport");
+exported int alias_bindresvport(int fd, struct sockaddr_in *sa)
+{
+	static void *libc;
+	int r = ((int (*)(int, struct sockaddr_in *))libc_own(&libc, "bindresvport"))(fd, sa);
+
+	if (r == 0 && fd_is_any(fd))
+		sk_bound(fd);
+	return r;
 }
 
 int alias_poll(struct pollfd *p, nfds_t n, int ms) ALIAS("__poll");

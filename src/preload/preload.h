@@ -48,5 +48,12 @@ int wrap_close_range(unsigned first, unsigned last, int flags) symbol_name("clos
 int wrap_connect(int fd, const struct sockaddr *sa, socklen_t n) symbol_name("connect");
 int wrap_dup2(int from, int to) symbol_name("dup2");
 int wrap_fcntl(int fd, int cmd, long arg) symbol_name("fcntl");
+int wrap_ioctl(int fd, unsigned long cmd, long arg) symbol_name("ioctl");
+int wrap_socket(int family, int type, int proto) symbol_name("socket");
+int wrap_sendmmsg(int fd, struct mmsghdr *m, unsigned n, int flags) symbol_name("sendmmsg");
+
+/* The same by number (calls.c): false if that number is none of ours, or libc is to be called. */
+struct numbered { long number, a, b, c, d, e, f; };
+bool call_by_number(const struct numbered *n, int64_t *ret);
 
 #endif

@@ -153,6 +153,8 @@ int64_t nest_error(struct ent e)
 	return sk && sk->user & SKU_NONBLOCK ? -EAGAIN : -EINTR;
 }
 
+uint64_t sk_clock(void) { return host_now(); }
+
 void raise_sigpipe(void)
 {
 	SYS3(SYS_tgkill, sys_getpid(), sys_gettid(), SIGPIPE);

@@ -268,7 +268,7 @@ static void rename_plumbing(int from, int to)
 				 &self.tab->front_fd, &self.tab->pipe_fd };
 	int *const own[] = { &self.tab_fd, &self.x.seg_fd, &self.x.mirror_fd, &self.x.ctl_fd,
 			     &self.x.front_fd, &self.x.pipe_fd, &self.x.fds.pipe,
-			     &self.templates[0], &self.templates[1] };
+			     &self.templates[0], &self.templates[1], &self.nudge_fd };
 	size_t i;
 
 	for (i = 0; i < n_elems(tab); i++)

@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * sendfile and splice. A file goes out through a buffer on the stack that stays in the
- * first-level cache; only what the socket took counts, so offsets are exact when its buffer
- * fills up in the middle. splice between a pipe and one of our sockets is refused as the
- * kernel refuses descriptors that cannot: programs (haproxy) then read and write.
+ * sendfile. A file goes out through a buffer on the stack that stays in the first-level cache; only
+ * what the socket took counts, so offsets are exact when its buffer fills up in the middle.
  */
 #include "sock/io.h"
 
@@ -43,6 +41,17 @@ static int64_t send_from(struct ent e, int out, int in, off_t at, uint64_t n)
 	return sent;
 }
 
+/* The kernel splices, which to a pipe it can. */
+static int64_t from_socket(int out, int in, off_t *off, size_t n)
+{
+	int64_t r;
+
+	if (off)
+		return -ESPIPE;
+	r = sk_splice(in, NULL, out, NULL, n, 0);
+	return r == SK_PASS ? -EINVAL : r;
+}
+
 int64_t sk_sendfile(int out, int in, off_t *off, size_t n)
 {
 	struct ent e = fd_get(out);
@@ -50,11 +59,13 @@ int64_t sk_sendfile(int out, int in, off_t *off, size_t n)
 	int64_t r;
 
 	if (ent_is_ours(fd_get(in)))
-		return -EINVAL;
+		return from_socket(out, in, off, n);
+	if (e.kind == FD_NONE)
+		return SK_PASS;
 	if (e.kind != FD_TCP)
 		return ent_is_ours(e) ? -EINVAL : SK_PASS;
 	if (at < 0)
-		return at == -ESPIPE ? -EINVAL : at;
+		return off || at == -ESPIPE ? -EINVAL : at;
 	r = send_from(e, out, in, at, n);
 	exec_flush(&self.x);
 	if (r > 0 && off)
@@ -67,13 +78,4 @@ int64_t sk_sendfile(int out, int in, off_t *off, size_t n)
 int64_t sk_sendfile64(int out, int in, off_t *off, size_t n)
 {
 	return sk_sendfile(out, in, off, n);
-}
-
-int64_t sk_splice(int in, off_t *off_in, int out, off_t *off_out, size_t n, unsigned flags)
-{
-	(void)off_in;
-	(void)off_out;
-	(void)n;
-	(void)flags;
-	return ent_is_ours(fd_get(in)) || ent_is_ours(fd_get(out)) ? -EINVAL : SK_PASS;
 }

@@ -97,10 +97,10 @@ int64_t sk_read(int fd, void *p, size_t n)
 	return sk_recvfrom(fd, p, n, 0, NULL, NULL);
 }
 
-int64_t sk_readv(int fd, const struct iovec *v, int n)
+static int64_t read_vector(int fd, const struct iovec *v, int n, int flags)
 {
 	struct iov_copy c;
-	struct io io = { .n_iov = (uint32_t)n, .fd = fd };
+	struct io io = { .n_iov = (uint32_t)n, .fd = fd, .flags = flags };
 	int ignored;
 	int64_t r;
 
@@ -113,6 +113,26 @@ int64_t sk_readv(int fd, const struct iovec *v, int n)
 	r = read_any(&io, NULL, NULL, &ignored);
 	drop_iov(&c);
 	return r;
+}
+
+int64_t sk_readv(int fd, const struct iovec *v, int n)
+{
+	return read_vector(fd, v, n, 0);
+}
+
+#define RWF_OURS (RWF_HIPRI | RWF_DSYNC | RWF_SYNC | RWF_NOWAIT)	/* others are the kernel's to refuse */
+
+/* A stream has no positions: -1 is the only one, and the kernel says so of others. */
+int64_t sk_preadv2(int fd, const struct iovec *v, int n, off_t at, int flags)
+{
+	if (at != -1 || flags & ~RWF_OURS)
+		return SK_PASS;
+	return read_vector(fd, v, n, flags & RWF_NOWAIT ? MSG_DONTWAIT : 0);
+}
+
+int64_t sk_preadv64v2(int fd, const struct iovec *v, int n, off_t at, int flags)
+{
+	return sk_preadv2(fd, v, n, at, flags);
 }
 
 int64_t sk_recvmsg(int fd, struct msghdr *m, int flags)
@@ -182,10 +202,10 @@ int64_t sk_write(int fd, const void *p, size_t n)
 	return sk_sendto(fd, p, n, 0, NULL, 0);
 }
 
-int64_t sk_writev(int fd, const struct iovec *v, int n)
+static int64_t write_vector(int fd, const struct iovec *v, int n, int flags)
 {
 	struct iov_copy c;
-	struct io io = { .n_iov = (uint32_t)n, .fd = fd };
+	struct io io = { .n_iov = (uint32_t)n, .fd = fd, .flags = flags };
 	int64_t r;
 
 	if (n < 0 || n > IOV_MAX)
@@ -197,6 +217,23 @@ int64_t sk_writev(int fd, const struct iovec *v, int n)
 	r = write_any(&io, NULL, 0);
 	drop_iov(&c);
 	return r;
+}
+
+int64_t sk_writev(int fd, const struct iovec *v, int n)
+{
+	return write_vector(fd, v, n, 0);
+}
+
+int64_t sk_pwritev2(int fd, const struct iovec *v, int n, off_t at, int flags)
+{
+	if (at != -1 || flags & ~RWF_OURS)
+		return SK_PASS;
+	return write_vector(fd, v, n, flags & RWF_NOWAIT ? MSG_DONTWAIT : 0);
+}
+
+int64_t sk_pwritev64v2(int fd, const struct iovec *v, int n, off_t at, int flags)
+{
+	return sk_pwritev2(fd, v, n, at, flags);
 }
 
 int64_t sk_sendmsg(int fd, const struct msghdr *m, int flags)

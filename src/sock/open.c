@@ -239,6 +239,24 @@ static int64_t udp_reconnect(int fd, struct ent e, const struct sockaddr *sa, so
 
 /* ---- bind ------------------------------------------------------------------------------------------ */
 
+/* The kernel's socket is bound to a: what follows from that. */
+static int64_t bound(int fd, struct ent e, const struct ipaddr *a)
+{
+	fd_flags(fd, FDF_BOUND, 0);
+	e.flags |= FDF_BOUND;
+	if (!(e.flags & FDF_DGRAM))
+		return 0;
+	if (!a) {
+		fd_kernel(fd, e, REASON_NOT_ATTACHED_ADDR);
+		return 0;
+	}
+	if (a->b[0] == 0xff || (ip_is4(a) && ip_to4(a) >> 28 == 14)) {	/* multicast */
+		fd_kernel(fd, e, REASON_OPTION);
+		return 0;
+	}
+	return udp_decide(fd, e, -ENETUNREACH) == -ENETUNREACH ? -ENETUNREACH : 0;
+}
+
 int64_t sk_bind(int fd, const struct sockaddr *sa, socklen_t n)
 {
 	struct ent e = fd_get(fd);
@@ -251,22 +269,17 @@ int64_t sk_bind(int fd, const struct sockaddr *sa, socklen_t n)
 	if (e.kind != FD_PLAIN || e.reason != REASON_UNDECIDED)
 		return ent_is_ours(e) ? -EINVAL : SK_PASS;
 	r = sys_bind(fd, sa, n);
-	if (r < 0)
-		return r;
-	fd_flags(fd, FDF_BOUND, 0);
-	e.flags |= FDF_BOUND;
-	if (!(e.flags & FDF_DGRAM))
-		return 0;
-	if (addr_parse(sa, n, &a, &port)) {
-		fd_kernel(fd, e, REASON_NOT_ATTACHED_ADDR);
-		return 0;
-	}
-	if (a.b[0] == 0xff || (ip_is4(&a) && ip_to4(&a) >> 28 == 14)) {	/* multicast */
-		fd_kernel(fd, e, REASON_OPTION);
-		return 0;
-	}
-	r = (int)(udp_decide(fd, e, -ENETUNREACH) == -ENETUNREACH ? -ENETUNREACH : 0);
-	return r;
+	return r < 0 ? r : bound(fd, e, addr_parse(sa, n, &a, &port) ? NULL : &a);
+}
+
+void sk_bound(int fd)
+{
+	struct ent e = fd_get(fd);
+	struct ipaddr a;
+	uint16_t port;
+
+	if (e.kind == FD_PLAIN && e.reason == REASON_UNDECIDED)
+		(void)bound(fd, e, source_of(fd, &a, &port) ? NULL : &a);
 }
 
 /* ---- connect ------------------------------------------------------------------------------------------ */

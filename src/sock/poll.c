@@ -23,15 +23,26 @@ struct polling {
 
 /* ---- one descriptor -------------------------------------------------------------------------- */
 
+/* What lies on a ready list may not be ready any more: that takes a turn to find out. */
+static bool epoll_shows(struct ent e)
+{
+	struct turn t;
+	bool any;
+
+	if (!peek32(&self.x.map.eps[e.h & self.x.map.ep_mask].n_ready) || !sk_enter(&t))
+		return false;
+	any = ep_is_ready(&t, (ep_h){ e.h });
+	sk_leave(&t, true);
+	return any;
+}
+
 static short ready_of(struct ent e, short events)
 {
 	uint32_t want = (uint32_t)(unsigned short)events | POLLERR | POLLHUP, r;
 	struct sk *sk;
 
-	if (e.kind == FD_EPOLL) {
-		r = peek32(&self.x.map.eps[e.h & self.x.map.ep_mask].n_ready) ? POLLIN | POLLRDNORM : 0;
-		return (short)(r & want);
-	}
+	if (e.kind == FD_EPOLL)
+		return (short)(want & (POLLIN | POLLRDNORM) && epoll_shows(e) ? want & (POLLIN | POLLRDNORM) : 0);
 	sk = sk_peek(e.h);
 	if (!sk)
 		return POLLNVAL;

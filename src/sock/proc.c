@@ -287,6 +287,8 @@ void sk_fork_prepare(void)
 	while (__atomic_exchange_n(&fork_lock, 1, __ATOMIC_ACQUIRE))
 		SYS0(SYS_sched_yield);
 	me.fork_locked = 1;
+	if (stack_have())
+		epoll_before_fork();
 	if (fd_table_prepare() < 0 || !stack_have())
 		return;
 	if (exec_join(&self.x, 0, &child_proc))
@@ -344,6 +346,7 @@ void sk_fork_child(void)
 		return;
 	}
 	wait_after_fork();
+	epoll_after_fork();
 	self.x.ctl_lock = 0;
 	(void)exec_after_fork_child(&self.x);
 	exec_joined(&self.x, proc);

@@ -69,6 +69,7 @@ struct self {
 	uint8_t	 quiet;		/* under seccomp: no system call but read, write, ppoll, close */
 	uint8_t	 have_ports;
 	int	 quiet_slot;	/* waiter slot kept while quiet; -1 */
+	int	 nudge_fd;	/* an eventfd that is always readable (epoll.c P6); 0: not made yet */
 	int	 templates[2];	/* unconnected sockets, IPv4 and IPv6, that accepted descriptors copy */
 	int	 slot_ep[N_WAITERS];	/* kernel epoll per waiter slot: devices, bell, one nested; -1 */
 	int	 slot_nested[N_WAITERS];	/* the nested descriptor in it; -1 */
@@ -227,6 +228,8 @@ void conn_close_leased(void);			/* all that hold one, at exit */
 void epoll_close(int fd, struct ent e);
 void epoll_moved(int fd, struct ent e);		/* an undecided socket became ours */
 void epoll_forget(int fd);			/* an undecided one is closed */
+void epoll_before_fork(void);
+void epoll_after_fork(void);
 int64_t nest_error(struct ent e);		/* what a call inside our own turn gets */
 void raise_sigpipe(void);
 

@@ -48,6 +48,7 @@ static inline bool fd_is_any(int fd) { return unlikely(fd_kind(fd) != FD_NONE); 
 /* ---- opening (open.c) ----------------------------------------------------------------------- */
 int64_t sk_socket(int family, int type, int proto);
 int64_t sk_bind(int fd, const struct sockaddr *sa, socklen_t n);
+void sk_bound(int fd);		/* libc has bound it by itself */
 int64_t sk_connect(int fd, const struct sockaddr *sa, socklen_t n);
 int64_t sk_listen(int fd, int backlog);
 int64_t sk_accept(int fd, struct sockaddr *sa, socklen_t *n);
@@ -56,9 +57,13 @@ int64_t sk_shutdown(int fd, int how);
 int64_t sk_getsockname(int fd, struct sockaddr *sa, socklen_t *n);
 int64_t sk_getpeername(int fd, struct sockaddr *sa, socklen_t *n);
 
-/* ---- data (io.c, msg.c, file.c) ---------------------------------------------------------------- */
+/* ---- data (io.c, msg.c, file.c, splice.c) ---------------------------------------------------------------- */
 int64_t sk_read(int fd, void *p, size_t n);
 int64_t sk_readv(int fd, const struct iovec *v, int n);
+int64_t sk_preadv2(int fd, const struct iovec *v, int n, off_t at, int flags);
+int64_t sk_preadv64v2(int fd, const struct iovec *v, int n, off_t at, int flags);
+int64_t sk_pwritev2(int fd, const struct iovec *v, int n, off_t at, int flags);
+int64_t sk_pwritev64v2(int fd, const struct iovec *v, int n, off_t at, int flags);
 int64_t sk_recv(int fd, void *p, size_t n, int flags);
 int64_t sk_recvfrom(int fd, void *p, size_t n, int flags, struct sockaddr *sa, socklen_t *sa_n);
 int64_t sk_recvmsg(int fd, struct msghdr *m, int flags);
@@ -107,6 +112,16 @@ int64_t sk_epoll_wait(int ep, struct epoll_event *e, int max, int ms);
 int64_t sk_epoll_pwait(int ep, struct epoll_event *e, int max, int ms, const sigset_t *set);
 int64_t sk_epoll_pwait2(int ep, struct epoll_event *e, int max, const struct timespec *to,
 			const sigset_t *set);
+/* Round libc's own wait on a set in which nothing is ours so far (epoll.c P6). */
+enum epoll_sleep {
+	EPOLL_PLAIN,		/* none of ours: just wait */
+	EPOLL_COUNTED,		/* wait, then epoll_awake() */
+	EPOLL_AGAIN,		/* something of ours came into it: ask sk_epoll_*() again */
+};
+#define EPOLL_NUDGED (-2)	/* of epoll_awake(): as EPOLL_AGAIN */
+enum epoll_sleep epoll_sleep(int fd);
+int epoll_awake(int fd, struct epoll_event *ev, int n);
+uint64_t sk_clock(void);	/* CLOCK_MONOTONIC, ns */
 
 /* ---- the process (proc.c, signal.c) --------------------------------------------------------------------- */
 void sk_init(void);		/* constructor: reads the environment, takes over after exec */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Ready lists: each rule of Linux's epoll by itself (E1 to E6 of epoll.c), then a random walk
+ * Ready lists: each rule of Linux's epoll by itself (E1 to E7 of epoll.c), then a random walk
  * against a model that knows only what epoll_ctl(2) and epoll(7) promise.
  */
 #include "test/unit/rig.h"
@@ -290,6 +290,59 @@ static void test_exclusive(void **state)
 	rig_free(&r);
 }
 
+/* E7: sets in sets, three deep; what is read away underneath is not reported above. */
+static void test_nested(void **state)
+{
+	struct rig r;
+	struct sk *sk;
+	ep_h e[3];
+
+	(void)state;
+	rig_make(&r);
+	sk = a_socket(&r);
+	for (int i = 0; i < 3; i++)
+		e[i] = ep_get(&r.t);
+	assert_int_equal(ep_add(&r.t, e[0], sk, 5, IN, 100), 0);
+	assert_int_equal(ep_nest(&r.t, e[1], e[0], 6, IN, 101), 0);
+	assert_int_equal(ep_nest(&r.t, e[1], e[0], 6, IN, 101), -EEXIST);
+	assert_int_equal(ep_nest(&r.t, e[2], e[1], 7, IN | EPOLLET, 102), 0);
+	assert_int_equal(collect(&r, e[2]), 0);
+	put_to_sleep(&r, 0);
+	ep_at(&r.t, e[2])->wait_mask = 1;
+	sk_ready(&r.t, sk, IN, 0);
+	assert_int_equal(r.t.wakes, 1);		/* who sleeps on the outermost */
+	assert_true(ep_is_ready(&r.t, e[2]));
+	assert_int_equal(stack_check(&r.t), 0);
+	assert_int_equal(collect(&r, e[2]), 1);
+	assert_int_equal(got[0].data, 102);
+	assert_int_equal(collect(&r, e[2]), 0);	/* an edge is told once */
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(collect(&r, e[1]), 1);
+	sk_ready(&r.t, sk, IN, 0);
+	assert_int_equal(collect(&r, e[2]), 1);
+	/* Read away before anybody looked. */
+	sk_ready(&r.t, sk, IN, 0);
+	sk_ready(&r.t, sk, 0, IN);
+	assert_false(ep_is_ready(&r.t, e[2]));
+	assert_int_equal(collect(&r, e[2]) + collect(&r, e[1]) + collect(&r, e[0]), 0);
+	/* One-shot, told elsewhere, and armed again. */
+	assert_int_equal(ep_nest_mod(&r.t, e[1], e[0], 6, IN | EPOLLONESHOT, 103), 0);
+	sk_ready(&r.t, sk, IN, 0);
+	ep_shot(&r.t, e[1], -1, 103);
+	assert_int_equal(collect(&r, e[1]), 0);
+	assert_int_equal(ep_nest_mod(&r.t, e[1], e[0], 6, IN, 104), 0);
+	assert_int_equal(collect(&r, e[1]), 1);
+	/* The inner one goes, and with it what watched it; so does the outer one. */
+	ep_put(&r.t, e[0]);
+	assert_int_equal(collect(&r, e[1]), 0);
+	assert_int_equal(ep_at(&r.t, e[1])->n_items, 0);
+	assert_int_equal(ep_nest_del(&r.t, e[2], e[1], 9), -ENOENT);
+	assert_int_equal(ep_nest_del(&r.t, e[2], e[1], 7), 0);
+	ep_put(&r.t, e[2]);
+	assert_int_equal(stack_check(&r.t), 0);
+	rig_free(&r);
+}
+
 /* ---- a random walk ----------------------------------------------------------------------------- */
 
 #define N_SK 12
@@ -404,6 +457,7 @@ int main(void)
 		cmocka_unit_test(test_last_close),
 		cmocka_unit_test(test_wakes),
 		cmocka_unit_test(test_exclusive),
+		cmocka_unit_test(test_nested),
 		cmocka_unit_test(test_walk),
 	};
 

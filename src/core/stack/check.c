@@ -200,15 +200,15 @@ static int check_wheel(struct turn *t, uint32_t want)
 
 /* ---- epoll (E1, E4) ----------------------------------------------------------------------------------- */
 
-/* Items of one socket: each live, of this socket, of a live epoll. */
-static int check_items(struct turn *t, const struct sk *sk, struct tally *n)
+/* Items of one source, a socket or a set: each live, of this source, of a live epoll. */
+static int check_items(struct turn *t, uint32_t head, uint32_t sk, uint32_t inner, struct tally *n)
 {
-	uint32_t slot = sk->items & t->map->epi_mask;
+	uint32_t slot = head & t->map->epi_mask;
 
 	while (slot) {
 		const struct epitem *it = &t->map->epis[slot];
 
-		if (it->live != 1 || it->sk != sk->self || !ep_at(t, (ep_h){ it->ep })->live ||
+		if (it->live != 1 || it->sk != sk || it->inner != inner || !ep_at(t, (ep_h){ it->ep })->live ||
 		    ++n->items > t->map->epi_mask)
 			return condemn(t, WHY_EPOLL_LIST);
 		slot = it->sk_next & t->map->epi_mask;
@@ -254,7 +254,10 @@ static int check_epolls(struct turn *t, struct tally *n)
 	    seg->used_epi > t->map->epi_mask + 1)
 		return condemn(t, WHY_EPOLL_LIST);
 	for (uint32_t i = 1; i < used_sk; i++)
-		if (check_items(t, sk_slot(t, i), n))
+		if (check_items(t, sk_slot(t, i)->items, sk_slot(t, i)->self, 0, n))
+			return -EUCLEAN;
+	for (uint32_t i = 1; i < used_ep; i++)
+		if (t->map->eps[i].live && check_items(t, t->map->eps[i].outers, 0, i, n))
 			return -EUCLEAN;
 	for (uint32_t i = 1; i < used_ep; i++)
 		if (t->map->eps[i].live && check_ep(t, i, &items))

@@ -187,7 +187,7 @@ uint64_t stack_deadline(const struct turn *t);
 
 /* ---- epoll (epoll.c): the ready lists; waiting is sock/'s ---------------------------------------- */
 
-struct ep_event { uint32_t events; int32_t fd; uint64_t data; };
+struct ep_event { uint32_t events; int32_t fd; uint64_t data; bool shot; };	/* shot: by EPOLLONESHOT */
 
 must_check ep_h ep_get(struct turn *t);			/* 0: pool empty */
 void ep_put(struct turn *t, ep_h h);			/* drops all its items */
@@ -199,6 +199,14 @@ must_check int ep_add(struct turn *t, ep_h h, struct sk *sk, int32_t fd, uint32_
 must_check int ep_mod(struct turn *t, ep_h h, struct sk *sk, int32_t fd, uint32_t events,
 		      uint64_t data);
 must_check int ep_del(struct turn *t, ep_h h, struct sk *sk, int32_t fd);	/* -ENOENT */
+/* A set in a set, as above. Cycles are the caller's to refuse. */
+must_check int ep_nest(struct turn *t, ep_h h, ep_h inner, int32_t fd, uint32_t events, uint64_t data);
+must_check int ep_nest_mod(struct turn *t, ep_h h, ep_h inner, int32_t fd, uint32_t events, uint64_t data);
+must_check int ep_nest_del(struct turn *t, ep_h h, ep_h inner, int32_t fd);
+/* Whether ep_collect() would report anything. */
+must_check bool ep_is_ready(struct turn *t, ep_h h);
+/* EPOLLONESHOT items with that data (and descriptor, unless negative) have been reported elsewhere. */
+void ep_shot(struct turn *t, ep_h h, int32_t fd, uint64_t data);
 /* Collects up to max events in list order with Linux's LT/ET/ONESHOT rules; LT items that are
  * still ready go to the tail. Cost: proportional to what is reported, not to what is watched. */
 must_check uint32_t ep_collect(struct turn *t, ep_h h, struct ep_event *ret, uint32_t max);
