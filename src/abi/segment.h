@@ -194,6 +194,7 @@ enum sk_kind {
 #define SK_F_EDGES	(1u << 14)	/* some epoll item of it is edge-triggered */
 #define SK_F_ACCEPTQ	(1u << 15)	/* on the listener's accept queue, not its embryo list */
 #define SK_F_ZEROCOPY	(1u << 16)	/* SO_ZEROCOPY: sends with MSG_ZEROCOPY are told of */
+#define SK_F_EXACT	(1u << 17)	/* its listener is gone; an entry of the agent's leads its packets here */
 
 #define SK_PROTO_BYTES	768
 #define SK_BYTES	960
@@ -383,6 +384,10 @@ struct segment {
 	uint16_t next_port_i;	/* rotates over leased ports */
 	uint16_t ip_id;
 	uint32_t n_orphans, n_tw;
+	/* Connections with SK_F_EXACT that are over: the agent's entry is to go, or a new connection
+	 * under the same four numbers would be led here. What finds no room stays until the stack ends. */
+	uint32_t n_flows_over;
+	struct { struct ipaddr laddr, raddr; uint16_t lport, rport; } flows_over[N_FLOWS_OVER];
 	uint32_t port_scarce;	/* 1: fewer than a quarter of leased ports free: ask for a block */
 	struct wheel wheel;
 	struct port_block ports[N_PORT_BLOCKS];

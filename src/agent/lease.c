@@ -15,7 +15,7 @@
  *  E3  One key belongs to one stack. Within a stack several sockets may prove it (reuseport);
  *      the filter goes with the last.
  *  E4  The agent keeps a duplicate, so the port stays taken as long as the stack uses it. When
- *      a listener is closed its duplicate stops listening but stays bound until the last
+ *      a listener is closed its duplicate is, too; the port stays bound until the last
  *      connection of it, each with an exact entry then, is gone ("parked").
  *  E5  When the last program of a stack is gone, its sockets stop listening at once, as the
  *      kernel's do. Its surrogate then says which connections live on and gives the leases
@@ -50,7 +50,9 @@ struct lease {
 	bool	 parked;
 	bool	 filtered;	/* in the filters (E6) */
 	bool	 listed;	/* in the directory */
+	bool	 let_go;	/* ... is only a placeholder for the port, or -1 */
 	int	 fd;		/* our duplicate of the proof */
+	struct ipaddr addr;	/* as in key[0] */
 };
 
 static struct lease *buckets[N_BUCKETS];
@@ -298,13 +300,44 @@ static void uninstall(struct agent *a, struct lease *l)
 			(void)filter_bound(a, &l->key[i], NO_SLOT);
 }
 
-/* Stops the kernel's accepting; a socket bound by bind() keeps its port (E4). Asked always,
- * for the proof may have come before its listen(); on a socket that does not listen it is
- * ENOTCONN and no more. */
+/* A socket that holds the port as connections that outlive their listener do: whoever binds with
+ * SO_REUSEADDR may have it as well. -1: somebody listens there, or it is not ours to bind. */
+static int placeholder(const struct lease *l)
+{
+	bool v6 = !ip_is4(&l->addr);
+	union { struct sockaddr sa; struct sockaddr_in in; struct sockaddr_in6 in6; } u;
+	int fd = socket(v6 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), on = 1, only = l->n_keys == 1;
+
+	if (fd < 0)
+		return -1;
+	memset(&u, 0, sizeof(u));
+	if (v6) {
+		u.in6.sin6_family = AF_INET6;
+		u.in6.sin6_port = htons(l->key[0].lport);
+		memcpy(&u.in6.sin6_addr, l->addr.b, 16);
+		(void)setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &only, sizeof(only));
+	} else {
+		u.in.sin_family = AF_INET;
+		u.in.sin_port = htons(l->key[0].lport);
+		u.in.sin_addr.s_addr = htonl(ip_to4(&l->addr));
+	}
+	(void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+	if (!bind(fd, &u.sa, v6 ? sizeof(u.in6) : sizeof(u.in)))
+		return fd;
+	(void)close(fd);
+	return -1;
+}
+
+/* The program is done with a listener. Other processes may not be: a new instance that was handed
+ * it (haproxy's reload) or a child that is not preloaded. So it is closed, not shut down, and the
+ * kernel stops accepting if we were the last. Without a listener the port is held on (E4). */
 static void stop_listening(struct lease *l)
 {
-	if (l->key[0].proto == IPPROTO_TCP)
-		(void)shutdown(l->fd, SHUT_RDWR);
+	if (l->key[0].proto != IPPROTO_TCP || l->let_go)
+		return;
+	(void)close(l->fd);
+	l->let_go = true;
+	l->fd = placeholder(l);
 }
 
 static void release(struct lease *l)
@@ -314,8 +347,8 @@ static void release(struct lease *l)
 	while (*p != l)
 		p = &(*p)->next;
 	*p = l->next;
-	stop_listening(l);
-	(void)close(l->fd);
+	if (l->fd >= 0)
+		(void)close(l->fd);
 	l->stack->n_leases--;
 	n_leases--;
 	free(l);
@@ -335,6 +368,7 @@ int lease_add(struct agent *a, struct stack *s, const struct ctl_lease *m, int f
 	if (!l)
 		return -ENOMEM;
 	l->stack = s;
+	l->addr = m->laddr;
 	l->key[l->n_keys++] = key_of(&m->laddr, m->lport, m->proto);
 	if (m->family6_dual)
 		l->key[l->n_keys++] = key_of(&any4, m->lport, m->proto);

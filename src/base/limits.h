@@ -28,6 +28,7 @@
 
 #define PORT_BLOCK	64	/* ephemeral ports leased at a time */
 #define N_PORT_BLOCKS	128	/* blocks of a stack: 8,192 ports */
+#define N_FLOWS_OVER	64	/* exact entries to be given back at once: 40 bytes each */
 
 #define N_LINKS		16	/* mirror: interfaces */
 #define N_ADDRS		256	/* mirror: local addresses */

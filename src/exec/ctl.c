@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/futex.h>
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <sys/un.h>
 
@@ -493,6 +494,30 @@ int exec_flow_del(struct exec *x, const struct ctl_flow *f)
 	ctl_prepare(&c, CTL_FLOW_DEL);
 	c.msg.u.flow = *f;
 	return plain_call(x, &c);
+}
+
+void exec_flows_over(struct exec *x)
+{
+	struct ctl_flow of[N_FLOWS_OVER];
+	struct segment *seg = x->map.seg;
+	uint32_t n, i;
+	struct turn t;
+
+	memset(of, 0, sizeof(of));
+	if (!exec_try_turn(x, &t))
+		return;
+	n = min_u32(seg->n_flows_over, N_FLOWS_OVER);
+	for (i = 0; i < n; i++) {
+		of[i].laddr = seg->flows_over[i].laddr;
+		of[i].raddr = seg->flows_over[i].raddr;
+		of[i].lport = seg->flows_over[i].lport;
+		of[i].rport = seg->flows_over[i].rport;
+		of[i].proto = IPPROTO_TCP;
+	}
+	seg->n_flows_over = 0;
+	exec_end(x, &t, false);
+	for (i = 0; i < n; i++)
+		(void)exec_flow_del(x, &of[i]);
 }
 
 int exec_get_ports(struct exec *x)

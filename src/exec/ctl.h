@@ -59,5 +59,7 @@ must_check int exec_lease_add(struct exec *x, const struct ctl_lease *l, int bou
 int exec_lease_del(struct exec *x, const struct ctl_lease *l);
 must_check int exec_flow_add(struct exec *x, const struct ctl_flow *f);
 int exec_flow_del(struct exec *x, const struct ctl_flow *f);
+/* Gives back the exact entries of connections that are over (seg->n_flows_over). Takes a turn. */
+void exec_flows_over(struct exec *x);
 
 #endif

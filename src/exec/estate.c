@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 
+#include "core/net/net.h"
 #include "core/stack/stack.h"
 #include "exec/ctl.h"
 #include "exec/parts.h"
@@ -103,7 +104,8 @@ static bool lease_covers(const struct ctl_lease *l, const struct sk *sk)
 
 static bool lives_under(const struct estate *e, const struct sk *sk, bool orphans)
 {
-	if (sk->kind != SK_TCP || !(sk->flags & SK_F_HASHED) || sk->flags & SK_F_BLOCK_PORT ||
+	if (sk->kind != SK_TCP || net_is_waiting_out(sk) || !(sk->flags & SK_F_HASHED) ||
+	    sk->flags & SK_F_BLOCK_PORT ||
 	    !!(sk->flags & SK_F_ORPHAN) != orphans)
 		return false;
 	for (uint32_t i = 0; i < e->n; i++)
@@ -119,12 +121,13 @@ static bool collect_flows(const struct estate *e, struct turn *t, struct flows *
 
 	f->n = 0;
 	for (; f->next_slot < end; f->next_slot++) {
-		const struct sk *sk = sk_slot(t, f->next_slot);
+		struct sk *sk = sk_slot(t, f->next_slot);
 
 		if (!lives_under(e, sk, f->orphans))
 			continue;
 		if (f->n == FLOWS_A_TURN)
 			return true;
+		sk->flags |= SK_F_EXACT;
 		f->of[f->n++] = (struct ctl_flow){
 			.laddr = sk->laddr, .raddr = sk->raddr, .lport = sk->lport,
 			.rport = sk->rport, .proto = IPPROTO_TCP,

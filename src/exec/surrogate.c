@@ -252,6 +252,8 @@ static bool stand_in(struct surrogate *s, uint32_t due, bool alone)
 	exec_end(s->x, &t, false);
 	if (t.trims)
 		exec_trim(s->x, t.trims);
+	if (peek32(&s->x->map.seg->n_flows_over))
+		exec_flows_over(s->x);
 	return true;
 }
 
@@ -433,6 +435,8 @@ static void own_until_done(struct surrogate *s)
 			(void)exec_round(s->x, &t);
 			exec_end(s->x, &t, false);
 		}
+		if (peek32(&seg->n_flows_over))
+			exec_flows_over(s->x);
 		now = host_now();
 		deadline = peek64(&seg->deadline);
 		deadline = deadline > now ? min_u64(deadline - now, OWNER_NAP_NS) : 0;

@@ -27,12 +27,13 @@ struct parting {		/* what is to be told to the agent after the turn */
 	bool	 leased;
 };
 
-static void note_flow(struct parting *p, const struct sk *sk)
+static void note_flow(struct parting *p, struct sk *sk)
 {
 	struct ctl_flow *f;
 
 	if (p->n_flows == FLOWS_AT_ONCE)
 		return;
+	sk->flags |= SK_F_EXACT;
 	f = &p->flows[p->n_flows++];
 	memset(f, 0, sizeof(*f));
 	f->laddr = sk->laddr;
@@ -136,13 +137,34 @@ static void linger(struct ent e)
 	}
 }
 
-static void drop_ref(struct ent e)
+/* New connections are led elsewhere before a listener goes: to another process that has the
+ * kernel's listener, too, or to the next instance. What comes in between would be refused. */
+static void redirect_first(struct ent e, struct parting *p)
 {
-	struct parting p = { .n_flows = 0 };
 	struct turn t;
 	struct sk *sk;
 	bool last = false;
 
+	if (e.kind != FD_LISTEN || !sk_enter(&t))
+		return;
+	sk = sk_find(&t, (sk_h){ e.h });
+	if (sk && sk->procs == 1ull << self.x.proc) {
+		note_lease(p, sk);
+		last = true;
+	}
+	sk_leave(&t, false);
+	if (last)
+		tell_agent(e, p);
+}
+
+static void drop_ref(struct ent e)
+{
+	struct parting p = { .n_flows = 0 }, first = { .n_flows = 0 };
+	struct turn t;
+	struct sk *sk;
+	bool last = false;
+
+	redirect_first(e, &first);
 	if (!sk_enter(&t))
 		return;
 	sk = sk_find(&t, (sk_h){ e.h });
@@ -157,7 +179,7 @@ static void drop_ref(struct ent e)
 	/* A FIN can go with what the next wait sends; a thread that does not wait for events is
 	 * given no such credit. If it never comes, the surrogate pays. */
 	sk_leave(&t, me.loops);
-	if (last)
+	if (last && !first.leased)
 		tell_agent(e, &p);
 }
 

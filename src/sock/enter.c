@@ -90,6 +90,11 @@ void sk_leave(struct turn *t, bool defer_kick)
 	me.in_turn = 0;
 	if (unlikely(asks))
 		(void)!ask_ports();
+	if (unlikely(peek32(&self.x.map.seg->n_flows_over)) && !self.quiet && !me.in_turn) {
+		agent_enter();
+		exec_flows_over(&self.x);
+		agent_leave();
+	}
 	trims = t->trims;
 	if (unlikely(trims) && !self.quiet && !me.in_turn) {
 		agent_enter();

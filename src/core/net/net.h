@@ -29,5 +29,7 @@ must_check int net_check(struct turn *t);
 must_check int net_check_watched(struct turn *t);
 /* Protocol-independent close of the last descriptor. */
 void net_close(struct turn *t, struct sk *sk);
+/* All that can still come for it is a FIN whose acknowledgement was lost. */
+bool net_is_waiting_out(const struct sk *sk);
 
 #endif

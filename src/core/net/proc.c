@@ -13,6 +13,11 @@
 #include "core/tcp/tcp.h"
 #include "core/udp/udp.h"
 
+bool net_is_waiting_out(const struct sk *sk)
+{
+	return sk->kind == SK_TCP && sk->state == TCP_S_TIME_WAIT;
+}
+
 void net_close(struct turn *t, struct sk *sk)
 {
 	switch (sk->kind) {

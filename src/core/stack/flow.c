@@ -78,8 +78,25 @@ static void chain_cut(struct turn *t, uint32_t *at, struct sk *sk)
 	never(t, WHY_FLOW_TABLE);
 }
 
+void flow_over(struct turn *t, struct sk *sk)
+{
+	struct segment *seg = t->map->seg;
+
+	if (!(sk->flags & SK_F_EXACT))
+		return;
+	sk->flags &= ~SK_F_EXACT;
+	if (seg->n_flows_over >= N_FLOWS_OVER)
+		return;
+	seg->flows_over[seg->n_flows_over].laddr = sk->laddr;
+	seg->flows_over[seg->n_flows_over].raddr = sk->raddr;
+	seg->flows_over[seg->n_flows_over].lport = sk->lport;
+	seg->flows_over[seg->n_flows_over].rport = sk->rport;
+	seg->n_flows_over++;
+}
+
 void flow_remove(struct turn *t, struct sk *sk)
 {
+	flow_over(t, sk);
 	if (!(sk->flags & SK_F_HASHED))
 		return;
 	chain_cut(t, &t->map->flow[flow_bucket_of(t, sk)], sk);

@@ -152,6 +152,8 @@ must_check bool sk_unref(struct turn *t, struct sk *sk, uint32_t proc);
 /* Exact match on (proto, laddr, lport, raddr, rport) of sk. -EADDRINUSE if taken. */
 must_check int flow_insert(struct turn *t, struct sk *sk);
 void flow_remove(struct turn *t, struct sk *sk);
+/* Its packets need not come here any more: notes an exact entry of the agent's, if it has one. */
+void flow_over(struct turn *t, struct sk *sk);
 must_check struct sk *flow_find(struct turn *t, uint8_t proto, const struct ipaddr *laddr,
 				uint16_t lport, const struct ipaddr *raddr, uint16_t rport);
 /* Listeners and unconnected UDP, by (proto, lport) with laddr exact before wildcard; a ::
