@@ -160,7 +160,7 @@ check:
 test: deps
 	dev/test
 nightly: deps
-	FUZZ_SECONDS=900 SIM_SEEDS=20000 MIB=1024 KILLS=10000 HOSTILE_SECONDS=600 MODEL_DEEP=1 CPYTHON_ALL=1 dev/test
+	FUZZ_SECONDS=900 SIM_SEEDS=20000 MIB=1024 KILLS=10000 HOSTILE_SECONDS=600 MODEL_DEEP=1 CPYTHON_ALL=1 CATALOGUE=all dev/test
 demo: deps
 	@echo "building: a minute or so"
 	@$(MAKE) -s all apps

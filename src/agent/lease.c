@@ -50,8 +50,8 @@ struct lease {
 	bool	 parked;
 	bool	 filtered;	/* in the filters (E6) */
 	bool	 listed;	/* in the directory */
-	bool	 let_go;	/* ... is only a placeholder for the port, or -1 */
-	int	 fd;		/* our duplicate of the proof */
+	int	 fd;		/* our duplicate of the proof; -1: let go, and no placeholder was to be had */
+	bool	 let_go;	/* the proof is closed, fd is a placeholder for its port */
 	struct ipaddr addr;	/* as in key[0] */
 };
 
@@ -306,7 +306,8 @@ static int placeholder(const struct lease *l)
 {
 	bool v6 = !ip_is4(&l->addr);
 	union { struct sockaddr sa; struct sockaddr_in in; struct sockaddr_in6 in6; } u;
-	int fd = socket(v6 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), on = 1, only = l->n_keys == 1;
+	int fd = socket(v6 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	int on = 1, only = l->n_keys == 1;
 
 	if (fd < 0)
 		return -1;

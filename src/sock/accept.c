@@ -36,6 +36,10 @@ static int accept_ours(struct ent e, int flags, struct peer *ret)
 
 	if (!l)
 		return -EBADF;
+	/* Another process of this stack may have seen to it that something is here to accept, by a
+	 * pair that this one has not mapped yet: what was sent would be told of and not be found. */
+	if (unlikely(exec_pairs_changed(&self.x)) && !me.in_turn)
+		sk_pairs();
 	if (!(peek32(&l->ready) & (EPOLLIN | EPOLLHUP)) && sk_due())
 		sk_round();
 	if (!(peek32(&l->ready) & (EPOLLIN | EPOLLHUP)))

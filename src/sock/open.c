@@ -78,7 +78,9 @@ static enum reason lease(int fd, struct ent e, struct ctl_lease *ret)
 	if (e.flags & FDF_V6)
 		(void)sys_getsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &v6only, &n);
 	ret->proto = e.flags & FDF_DGRAM ? IPPROTO_UDP : IPPROTO_TCP;
-	ret->family6_dual = !v6only;
+	/* A socket bound to one address has that address only, whatever IPV6_V6ONLY says: Java binds
+	 * all of its sockets to ::ffff:a.b.c.d. */
+	ret->family6_dual = !v6only && ip_is_any(&ret->laddr) && !ip_is4(&ret->laddr);
 	agent_enter();
 	err = exec_lease_add(&self.x, ret, fd);
 	agent_leave();
@@ -148,7 +150,7 @@ static enum reason udp_adopt(int fd, struct ent e)
 		take_over(&t, sk, e, SKU_LEASED | SKU_KERNEL_TOO);
 		sk->rcvtimeo_ms = rcvtimeo;
 		sk->sndtimeo_ms = sndtimeo;
-		if (e.flags & FDF_V6 && !l.family6_dual)
+		if (e.flags & FDF_V6 && !l.family6_dual && !ip_is4(&l.laddr))
 			sk->flags |= SK_F_V6ONLY;
 		e.h = sk->self;
 	}
@@ -537,7 +539,7 @@ static enum reason tcp_listen_fd(int fd, struct ent *e, uint32_t backlog)
 	if (why != REASON_NONE)
 		return why;
 	opts_read_back(fd, *e, &o.opts, &o.rcvtimeo, &o.sndtimeo);
-	o.opts.v6only = e->flags & FDF_V6 && !l.family6_dual;
+	o.opts.v6only = e->flags & FDF_V6 && !l.family6_dual && !ip_is4(&l.laddr);
 	err = listen_in_turn(e, &l, &o, backlog);
 	if (!err)
 		return REASON_NONE;

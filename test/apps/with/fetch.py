@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""fetch.py HOST PORT PATH SHA256 THREADS SECONDS [keep]: GETs a file again and again, over new
-connections or one kept; every answer must be whole and right. Prints how many there were."""
+"""fetch.py HOST PORT PATH SHA256 THREADS SECONDS [keep] [resets=N]: GETs a file again and again, over new
+connections or one kept; every answer must be whole and right, but N connections may be reset before
+anything came. Prints how many answers there were."""
 import hashlib, http.client, sys, threading, time
 
 host, port, path, want, threads, seconds = sys.argv[1:7]
 keep, end = "keep" in sys.argv[7:], time.time() + float(seconds)
+resets = [int(a[7:]) for a in sys.argv[7:] if a.startswith("resets=")] or [0]
 done, wrong = [0] * int(threads), []
 
 
@@ -28,7 +30,8 @@ def loop(i):
                 c.close()
                 c = None
         except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError) as e:
-            if not keep:    # a kept connection may be closed between two requests
+            resets[0] -= not keep    # a kept connection may be closed between two requests
+            if resets[0] < 0:
                 wrong.append(repr(e))
             c = None
         except Exception as e:
