@@ -334,6 +334,37 @@ struct ap_slot {		/* writer: turn */
 };
 static_assert(sizeof(struct ap_slot) == 76, "no padding");
 
+/* ---- half-open connections (core/tcp/synq.c) --------------------------------------------------- */
+
+/* A peer has said SYN and we have answered: all that is kept of it. Writer: turn. */
+struct syn_req {
+	struct ipaddr laddr, raddr;
+	uint32_t irs, iss;
+	uint32_t ts_val;	/* the peer's clock in its SYN */
+	uint32_t at_us;		/* when our answer is repeated; the stack's clock, low half */
+	uint16_t rport;
+	uint16_t parent;	/* slot of the listener; 0: free */
+	uint16_t mss;		/* the peer's option; 0: none */
+	uint8_t	 opts;		/* SYN_O_* */
+	uint8_t	 ws;
+	uint8_t	 flags;		/* of the peer's SYN, as on the wire */
+	uint8_t	 n_rtx;		/* times our answer was repeated */
+	uint16_t hash_next;
+	uint16_t next, prev;	/* of the same listener, repeated as often; next: free entries */
+};
+static_assert(sizeof(struct syn_req) == 64, "a line each");
+#define SYN_O_TS	(1u << 0)
+#define SYN_O_SACK	(1u << 1)
+#define SYN_O_WS	(1u << 2)
+
+struct syn_table {		/* writer: turn; entry 0 names nothing */
+	uint16_t bucket[N_SYN_BUCKETS];
+	uint16_t free;		/* first free entry; 0: none */
+	uint16_t used;		/* entries ever used, less entry 0: above them memory is untouched */
+	uint32_t n;		/* in use */
+	struct syn_req req[N_SYN_REQS] cacheline_aligned;
+};
+
 /* ---- header ---------------------------------------------------------------------------------- */
 
 struct geometry {		/* fixed by the agent before anybody maps; checked, then copied */
@@ -399,6 +430,7 @@ struct segment {
 	 * whoever takes it to the agent sets it to 1 while it holds the turn. `at`: when it was
 	 * last owed; first_at: since when it has been wanted without a pause. */
 	struct { struct ipaddr addr; uint32_t vi, asked; uint64_t at, first_at; } neigh_asks[8];
+	struct syn_table syns;
 };
 
 #endif

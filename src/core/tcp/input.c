@@ -590,10 +590,8 @@ static enum verdict no_socket(struct turn *t, struct tcp_seg *s, uint32_t isn)
 {
 	struct sk *lsk = listen_find(t, IPPROTO_TCP, &s->in->dst, s->h.dport);
 
-	if (lsk && lsk->kind == SK_LISTEN) {
-		tcp_listen_input(t, lsk, s, isn);
-		return V_DROP;
-	}
+	if (lsk && lsk->kind == SK_LISTEN)
+		return tcp_listen_input(t, lsk, s, isn);
 	ev(t, EV_TCP_NO_SOCKET, 0, s->seq, s->h.flags);
 	tcp_reply_rst(t, s);
 	return V_DROP;

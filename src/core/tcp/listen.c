@@ -5,8 +5,11 @@
  *	SYN -> embryo (SYN_RCVD, on the listener's list) -> ACK -> accept queue -> accept()
  *
  * Backlog as Linux: while the accept queue is full a SYN is dropped, and so is a last ACK,
- * whose embryo goes on repeating its SYN-ACK; so nothing is refused, only delayed. Embryos
- * have a limit of their own.
+ * whose embryo goes on repeating its SYN-ACK; so nothing is refused, only delayed.
+ *
+ * Only the first TCP_FULL_EMBRYOS embryos have a socket. The others are 64 bytes each (synq.c), and
+ * when there are as many as there may be, the SYN is answered and nothing is kept (cookie.c): whoever
+ * comes back with the right ACK gets the socket then.
  *
  * Invariants
  *  L1  A socket with SK_F_EMBRYO is on exactly one list of the listener it names as parent:
@@ -143,7 +146,8 @@ bool tcp_listen_is_sound(const struct turn *t, struct sk *lsk)		/* L2 */
 {
 	const struct tcp_listen *l = listen_of(lsk);
 
-	return n_listed(t, l->acc_head) == l->n_accept && n_listed(t, l->emb_head) == l->n_embryos;
+	return n_listed(t, l->acc_head) == l->n_accept && n_listed(t, l->emb_head) == l->n_embryos &&
+	       tcp_synq_is_sound(t, lsk);
 }
 
 /* ---- a SYN ----------------------------------------------------------------------------------------- */
@@ -156,67 +160,204 @@ static bool acceptq_is_full(const struct tcp_listen *l)
 
 static bool embryos_are_full(const struct tcp_listen *l)
 {
-	return l->n_embryos >= min_u32(max_u32(l->backlog, 256), TCP_MAX_EMBRYOS);
+	return l->n_embryos + l->n_reqs >= min_u32(max_u32(l->backlog, 256), TCP_MAX_EMBRYOS);
 }
 
-static void new_embryo(struct turn *t, struct sk *lsk, struct tcp_seg *s, uint32_t isn)
+static void overflow(struct turn *t, struct sk *lsk)
 {
 	struct tcp_listen *l = listen_of(lsk);
+
+	l->n_overflow++;
+	ev(t, EV_TCP_LISTEN_OVERFLOW, lsk->self, l->n_accept, l->n_embryos + l->n_reqs);
+}
+
+static struct syn_req req_of_syn(const struct tcp_seg *s, uint32_t isn)
+{
+	return (struct syn_req){
+		.laddr = s->in->dst, .raddr = s->in->src, .rport = s->h.sport, .irs = s->seq, .iss = isn,
+		.ts_val = s->h.ts_val, .mss = s->h.mss, .ws = s->h.ws, .flags = s->h.flags,
+		.opts = (uint8_t)((s->h.has_ts ? SYN_O_TS : 0) | (s->h.has_ws ? SYN_O_WS : 0) |
+				  (s->h.sack_permitted ? SYN_O_SACK : 0)),
+	};
+}
+
+static struct tcp_seg syn_of_req(const struct syn_req *r, const struct ip_info *in)
+{
+	static const struct ip_info not_ect = { .tos = 0 };
+
+	return (struct tcp_seg){
+		.in = in ? in : &not_ect,
+		.h = { .flags = r->flags ? r->flags : TCP_F_SYN, .has_mss = r->mss != 0, .mss = r->mss,
+		       .has_ts = r->opts & SYN_O_TS, .ts_val = r->ts_val, .has_ws = r->opts & SYN_O_WS,
+		       .ws = r->ws, .sack_permitted = r->opts & SYN_O_SACK },
+		.seq = r->irs, .end_seq = r->irs + 1,
+	};
+}
+
+/* r->iss 0: a new one. Its timers do not run, and SYN_OWED says that nothing was sent. */
+struct sk *tcp_embryo_build(struct turn *t, struct sk *lsk, const struct syn_req *r, const struct ip_info *in)
+{
+	struct tcp_seg s = syn_of_req(r, in);
 	struct sk *sk = sk_get(t, SK_TCP, IPPROTO_TCP);
 	struct tcb *b;
 
 	if (!sk)
-		return;
-	sk->laddr = s->in->dst;
-	sk->raddr = s->in->src;
-	sk->lport = s->h.dport;
-	sk->rport = s->h.sport;
+		return NULL;
+	sk->laddr = r->laddr;
+	sk->raddr = r->raddr;
+	sk->lport = lsk->lport;
+	sk->rport = r->rport;
 	sk->flags |= lsk->flags & SK_F_FAMILY6;
 	sk->mark = lsk->mark;
 	sk->priority = lsk->priority;
-	tcb_init(t, sk, &l->opts);
+	tcb_init(t, sk, &listen_of(lsk)->opts);
 	sk->rcvlowat = lsk->rcvlowat;
 	b = tcb_of(sk);
-	if (isn) {
-		b->iss = b->snd_una = isn;
-		b->snd_nxt = b->write_seq = isn + 1;
-		b->snd_sml = b->snd_up = b->recovery_point = b->usage_seq = isn;
+	if (r->iss) {
+		b->iss = b->snd_una = r->iss;
+		b->snd_nxt = b->write_seq = r->iss + 1;
+		b->snd_sml = b->snd_up = b->recovery_point = b->usage_seq = r->iss;
 	}
+	b->n_rtx = r->n_rtx;
+	b->total_retrans = r->n_rtx;
+	tcp_event(t, sk, TE_PASSIVE);
+	tcb_take_syn(t, sk, &s);
+	return sk;
+}
+
+/* The listener's from now on. False: the tuple is taken, and sk is gone. */
+static bool adopt(struct turn *t, struct sk *lsk, struct sk *sk)
+{
 	if (flow_insert(t, sk) != 0) {
-		sk_put(t, sk);
-		return;
+		tcp_free(t, sk);
+		return false;
 	}
 	sk->flags |= SK_F_EMBRYO;
 	sk->parent = lsk->self;
-	emb_link(t, l, sk);
-	tcp_event(t, sk, TE_PASSIVE);
-	tcb_take_syn(t, sk, s);
+	emb_link(t, listen_of(lsk), sk);
 	tcp_tmr_rearm(t, sk, TCP_RTX_SYNACK);
-	/* A route that is missing now may be there for the repetition. */
-	if (tcp_emit_syn(t, sk) != 0)
-		b->flags |= TCB_F_SYN_OWED;
+	return true;
 }
 
-void tcp_listen_input(struct turn *t, struct sk *lsk, struct tcp_seg *s, uint32_t isn)
+/* A SYN is answered: by an embryo with a socket, by one of 64 bytes, or by nobody. */
+static void answer_syn(struct turn *t, struct sk *lsk, struct tcp_seg *s, uint32_t isn)
 {
 	struct tcp_listen *l = listen_of(lsk);
+	bool cookie = embryos_are_full(l) || (l->n_embryos >= TCP_FULL_EMBRYOS && !tcp_synq_has_room(t));
+	bool full = !cookie && l->n_embryos < TCP_FULL_EMBRYOS;
+	struct syn_req r = req_of_syn(s, isn);
+	struct sk *sk = tcp_embryo_build(t, lsk, &r, s->in);
 
-	if (s->h.flags & TCP_F_RST)	/* RFC 9293 3.10.7.2, first */
+	if (!sk || (full && !adopt(t, lsk, sk)))
 		return;
+	if (cookie)
+		tcp_cookie_make(t, lsk, sk, &r);
+	/* A route that is missing now may be there for the repetition. */
+	if (tcp_emit_syn(t, sk) != 0)
+		tcb_of(sk)->flags |= TCB_F_SYN_OWED;
+	if (full)
+		return;
+	r.iss = tcb_of(sk)->iss;
+	if (!(tcb_of(sk)->ecn & ECN_OK))	/* agreed or not: it is not asked twice */
+		r.flags &= (uint8_t)~(TCP_F_ECE | TCP_F_CWR);
+	tcp_free(t, sk);
+	if (!cookie)
+		tcp_synq_add(t, lsk, &r);
+}
+
+/* ---- what comes for a half-open connection without a socket ---------------------------------------- */
+
+/* The peer's ACK: the embryo gets a socket, as if it had had one since its SYN, and s. */
+static enum verdict embody(struct turn *t, struct sk *lsk, struct tcp_seg *s, const struct syn_req *r)
+{
+	struct sk *sk = tcp_embryo_build(t, lsk, r, NULL);
+	struct tcb *b;
+
+	if (!sk || !adopt(t, lsk, sk))
+		return V_DROP;
+	b = tcb_of(sk);
+	b->rcv_wup = b->rcv_nxt;
+	b->rcv_wnd = min_u32(tcp_window_pick(t, sk), UINT16_MAX);	/* as our answer said */
+	if (r->parent == 0) {
+		b->n_rtx = 1;	/* when the cookie was sent, nobody knows: no sample (Karn) */
+	} else {
+		int64_t us = (int32_t)(r->at_us - tcp_now_us(t));
+
+		us = us > 0 ? us : 0;
+		b->rtx_at = t->now + (uint64_t)us * NS_PER_US;
+		sk->born_at = b->rtx_at - ((2ull << r->n_rtx) - 1) * TCP_RTO_INIT_US * NS_PER_US;
+		tcp_tmr_sync(t, sk);
+	}
+	s->wnd <<= b->snd_wscale & 15;
+	return tcp_conn_input(t, sk, s);
+}
+
+static enum verdict req_input(struct turn *t, struct sk *lsk, struct tcp_seg *s, struct syn_req *r)
+{
+	struct syn_req was = *r;
+
+	if (s->h.flags & TCP_F_RST) {
+		if (s->seq == r->irs + 1) {	/* RFC 5961 3.2 */
+			ev(t, EV_TCP_RST_IN, lsk->self, s->seq, TCP_S_SYN_RCVD);
+			tcp_synq_drop(t, lsk, r);
+		}
+		return V_DROP;
+	}
+	if (s->h.flags & TCP_F_SYN) {
+		if (s->seq == r->irs && !(s->h.flags & TCP_F_ACK))
+			tcp_synq_again(t, lsk, r);
+		else
+			tcp_synq_challenge(t, lsk, r);
+		return V_DROP;
+	}
+	if (!(s->h.flags & TCP_F_ACK))
+		return V_DROP;
+	if (s->h.ack != r->iss + 1) {	/* RFC 9293 3.10.7.4, SYN-RECEIVED */
+		ev(t, EV_TCP_ACK_UNSENT, lsk->self, s->h.ack, r->iss + 1);
+		tcp_reply_rst(t, s);
+		return V_DROP;
+	}
+	if (acceptq_is_full(listen_of(lsk))) {
+		overflow(t, lsk);
+		return V_DROP;
+	}
+	tcp_synq_drop(t, lsk, r);
+	return embody(t, lsk, s, &was);
+}
+
+static bool is_bare_ack(const struct tcp_seg *s)
+{
+	return (s->h.flags & (TCP_F_ACK | TCP_F_SYN | TCP_F_RST)) == TCP_F_ACK;
+}
+
+enum verdict tcp_listen_input(struct turn *t, struct sk *lsk, struct tcp_seg *s, uint32_t isn)
+{
+	struct tcp_listen *l = listen_of(lsk);
+	struct syn_req *r = l->n_reqs ? tcp_synq_find(t, lsk, s) : NULL, cookie;
+
+	if (r)
+		return req_input(t, lsk, s, r);
+	if (s->h.flags & TCP_F_RST)	/* RFC 9293 3.10.7.2, first */
+		return V_DROP;
+	if (unlikely(l->cookies) && is_bare_ack(s) && !l->shut && tcp_cookie_check(t, lsk, s, &cookie)) {
+		if (!acceptq_is_full(l))
+			return embody(t, lsk, s, &cookie);
+		overflow(t, lsk);
+		return V_DROP;
+	}
 	if (s->h.flags & TCP_F_ACK) {	/* second */
 		ev(t, EV_TCP_NO_SOCKET, lsk->self, s->seq, s->h.ack);
 		tcp_reply_rst(t, s);
-		return;
+		return V_DROP;
 	}
 	/* Third. A SYN with FIN is nobody's real opening; Linux drops it too. */
 	if (!(s->h.flags & TCP_F_SYN) || (s->h.flags & TCP_F_FIN) || l->shut)
-		return;
-	if (acceptq_is_full(l) || embryos_are_full(l)) {
-		l->n_overflow++;
-		ev(t, EV_TCP_LISTEN_OVERFLOW, lsk->self, l->n_accept, l->n_embryos);
-		return;
-	}
-	new_embryo(t, lsk, s, isn);
+		return V_DROP;
+	if (acceptq_is_full(l))
+		overflow(t, lsk);
+	else
+		answer_syn(t, lsk, s, isn);
+	return V_DROP;
 }
 
 bool tcp_embryo_done(struct turn *t, struct sk *sk, const struct tcp_seg *s)
@@ -242,9 +383,8 @@ bool tcp_embryo_done(struct turn *t, struct sk *sk, const struct tcp_seg *s)
 		return false;
 	}
 	if (acceptq_is_full(l)) {
-		l->n_overflow++;
 		b->flags |= TCB_F_ACK_SEEN;
-		ev(t, EV_TCP_LISTEN_OVERFLOW, lsk->self, l->n_accept, l->n_embryos);
+		overflow(t, lsk);
 		return false;
 	}
 	emb_cut(t, l, sk);
@@ -354,6 +494,7 @@ static void stop(struct turn *t, struct sk *lsk)
 
 	l->shut = 1;
 	listen_remove(t, lsk);
+	tcp_synq_drop_all(t, lsk);
 	while ((l->acc_head || l->emb_head) && left--) {
 		struct sk *sk = sk_slot(t, l->acc_head ? l->acc_head : l->emb_head);
 

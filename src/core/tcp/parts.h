@@ -28,7 +28,6 @@
 #define TCP_RETRIES2		15u
 #define TCP_ORPHAN_RETRIES	8u
 #define TCP_SYN_RETRIES		6u
-#define TCP_SYNACK_RETRIES	5u
 #define TCP_FIN_TIMEOUT_S	60u
 #define TCP_TIMEWAIT_S		60u
 #define TCP_OOW_LIMIT_MS	500u	/* one reply to invalid segments in so long */
@@ -45,6 +44,7 @@
 #define TCP_MAX_ORPHANS		16384u
 #define TCP_MAX_TW		16384u
 #define TCP_MAX_EMBRYOS		4096u	/* of one listener */
+#define TCP_FULL_EMBRYOS	8u	/* of one listener, with a socket each; the others are kept in 64 bytes */
 #define TCP_COALESCE_MAX	1024u	/* payloads up to this are copied to free their frame */
 
 /* A received segment, on the C stack. Sequence numbers as on the wire. */
@@ -113,11 +113,35 @@ enum verdict tcp_conn_input(struct turn *t, struct sk *sk, struct tcp_seg *s);
  * with *ret_isn. Else it has been dealt with. May free sk. */
 must_check bool tcp_timewait_input(struct turn *t, struct sk *sk, struct tcp_seg *s, uint32_t *ret_isn);
 void tcp_enter_timewait(struct turn *t, struct sk *sk);
-void tcp_listen_input(struct turn *t, struct sk *lsk, struct tcp_seg *s, uint32_t isn);
+enum verdict tcp_listen_input(struct turn *t, struct sk *lsk, struct tcp_seg *s, uint32_t isn);
 /* The handshake's last ACK has come for an embryo. False: the accept queue is full, drop it. */
 must_check bool tcp_embryo_done(struct turn *t, struct sk *sk, const struct tcp_seg *s);
 void tcp_listen_close(struct turn *t, struct sk *lsk);
 must_check bool tcp_listen_is_sound(const struct turn *t, struct sk *lsk);
+
+/* ---- listen.c, synq.c, cookie.c: half-open connections --------------------------------------- */
+
+/* A socket in SYN_RCVD made of what r says, in no table and on no list; NULL: none is free. `in` is
+ * the SYN's own, or NULL when it has gone. */
+must_check struct sk *tcp_embryo_build(struct turn *t, struct sk *lsk, const struct syn_req *r,
+				       const struct ip_info *in);
+
+must_check bool tcp_synq_has_room(const struct turn *t);
+void tcp_synq_add(struct turn *t, struct sk *lsk, const struct syn_req *r);
+must_check struct syn_req *tcp_synq_find(const struct turn *t, const struct sk *lsk, const struct tcp_seg *s);
+void tcp_synq_drop(struct turn *t, struct sk *lsk, struct syn_req *r);
+void tcp_synq_drop_all(struct turn *t, struct sk *lsk);
+/* The peer has said SYN again: it is answered again, but not too often. */
+void tcp_synq_again(struct turn *t, struct sk *lsk, struct syn_req *r);
+void tcp_synq_challenge(struct turn *t, struct sk *lsk, struct syn_req *r);	/* RFC 5961 4.2 */
+void tcp_synq_tick(struct turn *t, struct sk *lsk);
+must_check bool tcp_synq_is_sound(const struct turn *t, struct sk *lsk);
+
+/* Makes the answer that sk is about to give one that needs no memory: its ISN, and with
+ * timestamps its TSval, say all that the peer's ACK will have to bring back. */
+void tcp_cookie_make(struct turn *t, struct sk *lsk, struct sk *sk, const struct syn_req *r);
+/* True: s acknowledges such an answer of ours; *ret is what the SYN was. */
+must_check bool tcp_cookie_check(struct turn *t, struct sk *lsk, const struct tcp_seg *s, struct syn_req *ret);
 
 /* ---- ack.c: acknowledging and the receive window -------------------------------------------- */
 

@@ -58,6 +58,7 @@
 #define TCP_MIN_MSS	48	/* below this a peer's MSS is a mistake or an attack; Linux's floor */
 #define TCP_DEF_MSS	536	/* RFC 9293 3.7.1: when the peer sends no MSS option */
 #define TCP_N_SACKS	4
+#define TCP_SYNACK_RETRIES 5u	/* Linux's tcp_synack_retries */
 
 /* tcb.flags */
 #define TCB_F_TS	(1u << 0)	/* timestamps agreed (RFC 7323) */
@@ -349,6 +350,11 @@ struct tcp_listen {
 	uint32_t acc_head, acc_tail;
 	uint32_t n_overflow;
 	uint32_t shut;		/* 1: shutdown() has stopped it */
+	/* What has no socket yet; writer: synq.c, cookie.c */
+	uint32_t n_reqs;
+	uint32_t cookie_at_s;	/* when a cookie was last given out */
+	uint32_t cookies;	/* 1: cookie_at_s means something */
+	struct { uint16_t head, tail; } reqs[TCP_SYNACK_RETRIES + 1];	/* by n_rtx, soonest first */
 };
 static_assert(sizeof(struct tcp_listen) <= SK_PROTO_BYTES, "fits in sk.proto_area");
 

@@ -309,6 +309,8 @@ void tcp_tick(struct turn *t, struct sk *sk)
 {
 	struct tcb *b = tcb_of(sk);
 
+	if (sk->kind == SK_LISTEN)
+		tcp_synq_tick(t, sk);
 	if (sk->kind != SK_TCP)
 		return;
 	if (b->misc_at <= t->now) {
