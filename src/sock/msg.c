@@ -63,8 +63,11 @@ static int64_t write_any(struct io *io, const struct sockaddr *sa, socklen_t sa_
 	struct ent e = fd_get(io->fd);
 
 	if (likely(e.kind == FD_TCP))
-		return tcp_write(e, io);
-	if (e.kind == FD_PLAIN && sa && udp_autobind(io->fd) == 0)
+		return unlikely(io->flags & MSG_FASTOPEN) ? -EISCONN : tcp_write(e, io);
+	if (unlikely(io->flags & MSG_FASTOPEN) && e.kind == FD_PLAIN && e.reason == REASON_UNDECIDED &&
+	    !(e.flags & FDF_DGRAM))
+		fd_kernel(io->fd, e, REASON_TFO);	/* it connects, and only the kernel has the cookies */
+	else if (e.kind == FD_PLAIN && sa && udp_autobind(io->fd) == 0)
 		e = fd_get(io->fd);
 	if (e.kind == FD_UDP)
 		return dgram_write(e, io, sa, sa_n);

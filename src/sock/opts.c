@@ -7,8 +7,9 @@
  *		a listener would do with connections of its own) stays right; its answer counts
  *		for options that we do not know at all
  *   kernel's	options that would change what the kernel does with packets and that we cannot
- *		copy (SO_MARK, SO_BINDTODEVICE, ...): set before the socket is decided, they
- *		decide it for the kernel, reason OPTION
+ *		copy (SO_MARK, SO_BINDTODEVICE, TCP_MD5SIG, ...): set before the socket is decided,
+ *		they decide it for the kernel, reason OPTION or TFO; on a socket of ours they are
+ *		options that this TCP does not have
  *
  * Until connect() or listen() all options are the kernel socket's. Those that were set are
  * read back then; a socket on which setsockopt() was never called costs no system call.
@@ -66,6 +67,78 @@ static int opt_take(const struct tcp_opts *o, const struct opt *p)
 	if (p->size != 1)
 		memcpy(&v, at, sizeof(v));
 	return v ? v : p->zero;
+}
+
+/* ---- bounds --------------------------------------------------------------------------------------- */
+
+/* What the kernel refuses with EINVAL; on listeners it does so itself. */
+static const struct bound { int level, name, min, max; } bounds[] = {
+	{ IPPROTO_TCP, TCP_KEEPIDLE, 1, 32767 }, { IPPROTO_TCP, TCP_KEEPINTVL, 1, 32767 },
+	{ IPPROTO_TCP, TCP_KEEPCNT, 1, 127 }, { IPPROTO_TCP, TCP_SYNCNT, 1, 127 },
+	{ IPPROTO_TCP, TCP_USER_TIMEOUT, 0, INT32_MAX }, { IPPROTO_TCP, TCP_THIN_LINEAR_TIMEOUTS, 0, 1 },
+	/* Only to be had before the connection is. */
+	{ IPPROTO_TCP, TCP_FASTOPEN_CONNECT, 1, 0 }, { IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE, 1, 0 },
+};
+
+#define MSS_UNSET	536	/* RFC 9293 3.7.1 */
+#define LINGER2_MAX	120	/* the kernel's TCP_FIN_TIMEOUT_MAX */
+#define CLAMP_MIN	1152	/* half of SOCK_MIN_RCVBUF */
+
+/* TCP_DEFER_ACCEPT counts SYN-ACKs: seconds become the instant of the next one, each a second, then
+ * twice as long, up to two minutes, after the one before. */
+static int until_synack(int s)
+{
+	int at = 0, wait = 1;
+
+	while (at < s) {
+		at += wait;
+		wait = wait * 2 > 120 ? 120 : wait * 2;
+	}
+	return at;
+}
+
+static int as_kept(int level, int name, int v)
+{
+	if (level != IPPROTO_TCP)
+		return v;
+	switch (name) {
+	case TCP_LINGER2:
+		return v < 0 ? -1 : v > LINGER2_MAX ? LINGER2_MAX : v;
+	case TCP_DEFER_ACCEPT:
+		return until_synack(v > 255 * 120 ? 255 * 120 : v);
+	case TCP_WINDOW_CLAMP:
+		return v < CLAMP_MIN ? CLAMP_MIN : v;
+	default:
+		return v;
+	}
+}
+
+/* ---- those that only the kernel has -------------------------------------------------------------- */
+
+static enum reason reason_of_option(int level, int name)
+{
+	static const struct { int name; enum reason why; } theirs[] = {
+		{ TCP_MD5SIG, REASON_OPTION }, { TCP_MD5SIG_EXT, REASON_OPTION }, { TCP_ULP, REASON_OPTION },
+		{ TCP_REPAIR, REASON_OPTION }, { TCP_SAVE_SYN, REASON_OPTION }, { TCP_INQ, REASON_OPTION },
+		{ TCP_TX_DELAY, REASON_OPTION }, { TCP_FASTOPEN_CONNECT, REASON_TFO },
+		{ TCP_FASTOPEN_NO_COOKIE, REASON_TFO }, { 38 /* TCP_AO_ADD_KEY */, REASON_OPTION },
+	};
+
+	for (size_t i = 0; level == IPPROTO_TCP && i < n_elems(theirs); i++)
+		if (theirs[i].name == name)
+			return theirs[i].why;
+	return REASON_NONE;
+}
+
+/* Set to 0 they are off, which they are with us too. */
+static bool is_switched_on(int name, const void *v, socklen_t n)
+{
+	int x = 1;
+
+	if ((name == TCP_SAVE_SYN || name == TCP_INQ || name == TCP_TX_DELAY || name == TCP_FASTOPEN_CONNECT ||
+	     name == TCP_FASTOPEN_NO_COOKIE) && v && n >= sizeof(x))
+		memcpy(&x, v, sizeof(x));
+	return x != 0;
 }
 
 /* ---- reading back from the kernel's socket ------------------------------------------------------ */
@@ -150,9 +223,12 @@ void opts_read_back(int fd, struct ent e, struct tcp_opts *o, uint32_t *rcvtimeo
 			continue;
 		if ((p->level == IPPROTO_TCP && e.flags & FDF_DGRAM) || p->name == TCP_QUICKACK)
 			continue;
-		if (kernel_int(fd, p->level, p->name, &v) && v != p->zero && v > 0)
+		if (kernel_int(fd, p->level, p->name, &v) && v != p->zero && (v > 0 || p->name == TCP_LINGER2))
 			opt_put(o, p, v);
 	}
+	/* What it reports for none is the MSS that a peer without the option would get. */
+	if (!(e.flags & FDF_DGRAM) && kernel_int(fd, IPPROTO_TCP, TCP_MAXSEG, &v) && v > 0 && v != MSS_UNSET)
+		o->maxseg = (uint32_t)v;
 	if (!(e.flags & FDF_DGRAM))
 		read_congestion(fd, o);
 	read_special(fd, e, o);
@@ -192,6 +268,8 @@ static int64_t give(const void *from, socklen_t bytes, void *v, socklen_t *n)
 {
 	if (!n || (!v && *n))
 		return -EFAULT;
+	if ((int)*n < 0)
+		return -EINVAL;
 	if (*n > bytes)
 		*n = bytes;
 	memcpy(v, from, *n);
@@ -250,6 +328,8 @@ static int64_t get_tcp_level(struct turn *t, struct sk *sk, int name, void *v, s
 	case TCP_MAXSEG:
 		return sk->kind == SK_TCP ? give_int((int)tcp_get_mss(t, sk), v, n) :
 		       is_ap(sk) ? give_int(AP_MSS, v, n) : SK_PASS;
+	case TCP_WINDOW_CLAMP:	/* without one: what autotuning may reach */
+		return give_int(o->window_clamp ? (int)o->window_clamp : (int)max_u32(sk->rcvbuf / 2, 65535), v, n);
 	case TCP_CONGESTION:
 		return give(o->cc == TCP_CC_RENO ? reno : cubic, 16, v, n);
 	default:
@@ -371,7 +451,7 @@ static void set_in_turn(struct turn *t, struct ent e, struct sk *sk, int level, 
 	stream_get_opts(t, sk, &o);
 	if (p && n >= sizeof(x)) {
 		memcpy(&x, v, sizeof(x));
-		opt_put(&o, p, x);
+		opt_put(&o, p, as_kept(level, name, x));
 	} else if (!set_special(&o, sk, level, name, v, n)) {
 		return;
 	}
@@ -380,21 +460,43 @@ static void set_in_turn(struct turn *t, struct ent e, struct sk *sk, int level, 
 
 /* What is to be judged here: -errno, as the kernel would say. Datagrams of ours are sent without
  * notifications, so a socket that is to have them has to say so before it is decided. */
-static int judge(struct ent e, int level, int name, const void *v)
+static int judge(struct ent e, int level, int name, const void *v, socklen_t n)
 {
-	int x;
+	int x = 0;
 
-	if (level != SOL_SOCKET || name != SO_ZEROCOPY)
+	if (!v || n < sizeof(x))
 		return 0;
 	memcpy(&x, v, sizeof(x));
-	return e.kind == FD_UDP ? -EOPNOTSUPP : x < 0 || x > 1 ? -EINVAL : 0;
+	if (level == IPPROTO_TCP && name == TCP_MD5SIG && n < sizeof(struct tcp_md5sig))
+		return -EINVAL;
+	if (level == IPPROTO_TCP && name == TCP_SAVE_SYN && (x < 0 || x > 2))
+		return -EINVAL;
+	if (reason_of_option(level, name) == REASON_OPTION && name != TCP_ULP && is_switched_on(name, v, n))
+		return name == TCP_REPAIR ? -EPERM : -ENOPROTOOPT;
+	if (level == SOL_SOCKET && name == SO_ZEROCOPY)
+		return e.kind == FD_UDP ? -EOPNOTSUPP : x < 0 || x > 1 ? -EINVAL : 0;
+	if (level == IPPROTO_TCP && name == TCP_WINDOW_CLAMP && x == 0 && e.kind == FD_TCP)
+		return -EINVAL;
+	for (size_t i = 0; i < n_elems(bounds) && e.kind == FD_TCP; i++)
+		if (bounds[i].level == level && bounds[i].name == name && (x < bounds[i].min || x > bounds[i].max))
+			return -EINVAL;
+	return 0;
 }
 
 /* Noted before the socket is decided: what was set is read back, and which buffer sizes are
  * the program's own cannot be told from their values. */
-static int64_t set_undecided(int fd, int level, int name)
+static int64_t set_undecided(int fd, struct ent e, int level, int name, const void *v, socklen_t n)
 {
+	enum reason why = reason_of_option(level, name);
 	uint8_t set = FDF_OPTS;
+
+	if (why != REASON_NONE && !(e.flags & FDF_DGRAM) && is_switched_on(name, v, n)) {
+		int r = sys_setsockopt(fd, level, name, v, n);
+
+		if (r >= 0)	/* what the kernel refuses decides nothing */
+			fd_kernel(fd, e, why);
+		return r;
+	}
 
 	if (level == SOL_SOCKET && (name == SO_RCVBUF || name == SO_RCVBUFFORCE))
 		set |= FDF_RCVBUF;
@@ -414,21 +516,18 @@ int64_t sk_setsockopt(int fd, int level, int name, const void *v, socklen_t n)
 	if (e.kind == FD_PRIVATE)
 		return -EBADF;
 	if (e.kind == FD_PLAIN && e.reason == REASON_UNDECIDED)
-		return set_undecided(fd, level, name);
+		return set_undecided(fd, e, level, name, v, n);
 	if (!ent_is_ours(e))
 		return SK_PASS;
-	/* The kernel judges the arguments; accepted connections share a socket below, which
+	r = judge(e, level, name, v, n);
+	/* The kernel judges the other arguments; accepted connections share a socket below, which
 	 * must not collect their options, so only those that are judged by us skip it. */
-	if (e.kind != FD_TCP || !(opt_find(level, name) || (level == SOL_SOCKET &&
-	    (name == SO_LINGER || name == SO_RCVTIMEO || name == SO_SNDTIMEO)))) {
+	if (!r && (e.kind != FD_TCP || !(opt_find(level, name) || (level == SOL_SOCKET &&
+	    (name == SO_LINGER || name == SO_RCVTIMEO || name == SO_SNDTIMEO)))))
 		r = sys_setsockopt(fd, level, name, v, n);
-		if (r < 0)
-			return r;
-	} else if (!v || n < sizeof(int)) {
-		return v ? -EINVAL : -EFAULT;
-	}
-	r = judge(e, level, name, v);
-	if (r)
+	else if (!v || n < sizeof(int))
+		r = v ? -EINVAL : -EFAULT;
+	if (r < 0)
 		return r;
 	if (!sk_enter(&t))
 		return nest_error(e);

@@ -337,9 +337,54 @@ static void test_ring_full(void **state)
 	pl.n.slow = false;
 }
 
+/* Linux's tcp_stream_memory_free(): a send goes on to TCP_NOTSENT_LOWAT; poll() says OUT below half of it. */
+static void test_notsent_lowat(void **state)
+{
+	(void)state;
+	pl.o.notsent_lowat = 10000;
+	establish();
+	/* The peer's window takes PEER_WND << 7 = 64,000 bytes, cwnd ten segments: then it piles up. */
+	for (uint32_t i = 0; i < 10; i++)
+		assert_int_equal(send_n(1448, 0), 1448);
+	assert_true(pl.sk->ready & EPOLLOUT);
+	assert_int_equal(send_n(4999, 0), 4999);
+	assert_true(pl.sk->ready & EPOLLOUT);
+	assert_int_equal(send_n(1, 0), 1);
+	assert_false(pl.sk->ready & EPOLLOUT);
+	assert_true(send_n(20000, 0) > 0);
+	assert_true(tcb_of(pl.sk)->write_seq - tcb_of(pl.sk)->snd_nxt >= 10000);
+	assert_int_equal(send_n(1, 0), -EAGAIN);
+	while (hear())
+		;
+	seg(TCP_F_ACK, S(1), A(1 + 10 * 1448));
+	assert_true(pl.sk->ready & EPOLLOUT);
+}
+
+/* TCP_THIN_LINEAR_TIMEOUTS: with less than four segments in flight six time-outs do not back off. */
+static void test_thin(void **state)
+{
+	uint32_t sent[2] = { 0 };
+
+	(void)state;
+	establish();
+	for (uint32_t k = 0; k < 2; k++) {
+		pl.o.thin = (uint8_t)k;
+		tcp_set_opts(pl.t, pl.sk, &pl.o);
+		assert_int_equal(send_n(10, 0), 10);
+		for (uint32_t i = 0; i < 60; i++)
+			after_ms(50);
+		while (hear())
+			sent[k]++;
+		seg(TCP_F_ACK, S(1), A(11 + 10 * k));
+	}
+	assert_in_range(sent[0], 3, 6);
+	assert_true(sent[1] >= sent[0] + 2);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		play_test(test_notsent_lowat), play_test(test_thin),
 		play_test(test_segments), play_test(test_nagle), play_test(test_cork),
 		play_test(test_more), play_test(test_persist), play_test(test_persist_backoff),
 		play_test(test_persist_gives_up), play_test(test_silly_window),

@@ -97,12 +97,13 @@ bool tcp_pool_is_low(const struct turn *t, const struct tcb *b)
 	return pkt_n_free(t) < (b->txq.n ? n >> 4 : n >> 6);
 }
 
-/* Linux's sk_stream_is_writeable(): a third of the buffer is free. */
+/* Linux's sk_stream_is_writeable(): a third of the buffer is free, and what was not sent yet is less
+ * than half of TCP_NOTSENT_LOWAT (whose other half lets a send that was woken go on). */
 bool tcp_is_writeable(const struct turn *t, const struct sk *sk)
 {
 	const struct tcb *b = tcb_of_const(sk);
 
-	if (b->notsent_lowat && b->write_seq - b->snd_nxt >= b->notsent_lowat)
+	if (b->notsent_lowat && 2ull * (b->write_seq - b->snd_nxt) >= b->notsent_lowat)
 		return false;
 	return sk->sndbuf >= b->wmem && sk->sndbuf - b->wmem >= b->wmem >> 1 &&
 	       !tcp_pool_is_low(t, b);

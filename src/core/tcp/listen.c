@@ -218,6 +218,7 @@ struct sk *tcp_embryo_build(struct turn *t, struct sk *lsk, const struct syn_req
 		b->snd_nxt = b->write_seq = r->iss + 1;
 		b->snd_sml = b->snd_up = b->recovery_point = b->usage_seq = r->iss;
 	}
+	b->defer_accept_s = 0;	/* the listener's alone */
 	b->n_rtx = r->n_rtx;
 	b->total_retrans = r->n_rtx;
 	tcp_event(t, sk, TE_PASSIVE);

@@ -90,9 +90,9 @@ void tcp_set_opts(struct turn *t, struct sk *sk, const struct tcp_opts *o)
 		return;
 	}
 	held = b->flags & (TCB_F_CORK | TCB_F_NODELAY);
-	b->flags &= ~(TCB_F_NODELAY | TCB_F_CORK | TCB_F_OOBINLINE);
+	b->flags &= ~(TCB_F_NODELAY | TCB_F_CORK | TCB_F_OOBINLINE | TCB_F_THIN);
 	b->flags |= flag_if(o->nodelay, TCB_F_NODELAY) | flag_if(o->cork, TCB_F_CORK) |
-		    flag_if(o->oobinline, TCB_F_OOBINLINE);
+		    flag_if(o->oobinline, TCB_F_OOBINLINE) | flag_if(o->thin, TCB_F_THIN);
 	set_buffers(t, sk, b, o);
 	set_quickack(t, sk, o->quickack);
 	set_keepalive(t, sk, o);
@@ -143,7 +143,8 @@ void tcp_get_opts(struct turn *t, struct sk *sk, struct tcp_opts *ret)
 		.defer_accept_s = b->defer_accept_s, .notsent_lowat = b->notsent_lowat,
 		.linger_s = b->linger_s, .cc = b->cc_wanted, .max_pacing = b->max_rate,
 		.ecn = b->ecn & ECN_WANTED ? TCP_ECN_ASK : b->ecn & ECN_ANSWER ? TCP_ECN_ANSWER : TCP_ECN_OFF,
-		.oobinline = !!(b->flags & TCB_F_OOBINLINE), .tos = sk->tos, .ttl = sk->ttl,
+		.oobinline = !!(b->flags & TCB_F_OOBINLINE), .thin = !!(b->flags & TCB_F_THIN),
+		.tos = sk->tos, .ttl = sk->ttl,
 		.v6only = !!(sk->flags & SK_F_V6ONLY), .reuseaddr = !!(sk->flags & SK_F_REUSEADDR),
 		.family6 = !!(sk->flags & SK_F_FAMILY6), .zerocopy = !!(sk->flags & SK_F_ZEROCOPY),
 	};

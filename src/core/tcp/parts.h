@@ -30,6 +30,8 @@
 #define TCP_SYN_RETRIES		6u
 #define TCP_FIN_TIMEOUT_S	60u
 #define TCP_TIMEWAIT_S		60u
+#define TCP_THIN_RETRIES	6u	/* time-outs of a thin stream without back-off */
+#define TCP_THIN_SEGS		4u	/* fewer in flight: thin */
 #define TCP_OOW_LIMIT_MS	500u	/* one reply to invalid segments in so long */
 #define TCP_INIT_CWND		10u	/* RFC 6928 */
 #define TCP_DUPTHRESH		3u	/* RFC 5681 3.2; grows with reordering */

@@ -243,13 +243,13 @@ void tcp_synq_challenge(struct turn *t, struct sk *lsk, struct syn_req *r)
 
 static void fire(struct turn *t, struct sk *lsk, struct syn_req *r)
 {
-	if (r->n_rtx >= TCP_SYNACK_RETRIES) {	/* RFC 9293 3.8.3: nobody is there */
+	if (r->n_rtx >= tcp_tune_synack_retries(t)) {	/* RFC 9293 3.8.3: nobody is there */
 		ev(t, EV_TCP_TIMEOUT, lsk->self, r->iss, r->n_rtx);
 		tcp_synq_drop(t, lsk, r);
 		return;
 	}
 	list_cut(t, listen_of(lsk), r);
-	r->n_rtx++;
+	r->n_rtx += r->n_rtx < UINT8_MAX;
 	list_push(t, lsk, r);
 	answer(t, lsk, r);
 }
@@ -302,7 +302,7 @@ bool tcp_synq_is_sound(const struct turn *t, struct sk *lsk)
 		for (; i; i = at(t, i)->next) {
 			const struct syn_req *r = at(t, i);
 
-			if (i >= N_SYN_REQS || ++n > l->n_reqs || r->prev != prev || r->n_rtx != k ||
+			if (i >= N_SYN_REQS || ++n > l->n_reqs || r->prev != prev || level_of(r) != k ||
 			    r->parent != sk_slot_of(t, lsk) || !is_in_bucket(t, r))
 				return false;
 			prev = i;

@@ -80,6 +80,7 @@
 #define TCB_F_PUSH	(1u << 17)	/* send the tail whatever Nagle and the cork say (once) */
 #define TCB_F_ACK_SEEN	(1u << 14)	/* embryo: its last ACK came, but the accept queue was full */
 #define TCB_F_NOSPACE	(1u << 18)	/* the user met a full send buffer */
+#define TCB_F_THIN	(1u << 19)	/* TCP_THIN_LINEAR_TIMEOUTS */
 #define TCB_F_SND_URG	(1u << 20)	/* snd_up is ahead of snd_una */
 #define TCB_F_V4	(1u << 22)	/* the peer is IPv4: smaller headers */
 #define TCB_F_ACTIVE	(1u << 23)	/* opened by connect(): a simultaneous open stays so */

@@ -48,6 +48,7 @@ struct tcp_opts {
 	int32_t	 linger_s;		/* SO_LINGER: -1 off, else seconds */
 	uint8_t	 cc;			/* TCP_CC_* */
 	uint8_t	 oobinline;
+	uint8_t	 thin;			/* TCP_THIN_LINEAR_TIMEOUTS */
 	uint8_t	 tos, ttl;
 	uint8_t	 v6only, reuseaddr, family6, zerocopy;
 	uint8_t	 ecn;			/* TCP_ECN_*, as Linux's sysctl tcp_ecn */

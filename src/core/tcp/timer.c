@@ -32,6 +32,15 @@ static uint64_t syn_rto_ns(uint32_t n)
 	return min_u64((uint64_t)TCP_RTO_INIT_US << min_u32(n, 16), TCP_RTO_MAX_US) * NS_PER_US;
 }
 
+/* Linux's TCP_THIN_LINEAR_TIMEOUTS: a stream with little in flight hears of losses by time-outs only, so
+ * the first of them do not wait twice as long each time. */
+static bool backs_off(const struct sk *sk, const struct tcb *b, enum tcp_rtx kind)
+{
+	if (likely(!(b->flags & TCB_F_THIN)) || kind != TCP_RTX_RTO || sk->state != TCP_S_ESTABLISHED)
+		return true;
+	return b->n_rtx > TCP_THIN_RETRIES || b->snd_nxt - b->snd_una >= TCP_THIN_SEGS * (uint32_t)b->mss;
+}
+
 void tcp_tmr_rearm(struct turn *t, struct sk *sk, enum tcp_rtx kind)
 {
 	struct tcb *b = tcb_of(sk);
@@ -47,7 +56,7 @@ void tcp_tmr_rearm(struct turn *t, struct sk *sk, enum tcp_rtx kind)
 		b->rtx_at = t->now + syn_rto_ns(b->n_rtx);
 		break;
 	default:
-		b->rtx_at = t->now + tcp_rtt_rto_ns(&b->rtt, b->n_rtx);
+		b->rtx_at = t->now + tcp_rtt_rto_ns(&b->rtt, backs_off(sk, b, kind) ? b->n_rtx : 0);
 		break;
 	}
 	tcp_tmr_sync(t, sk);
