@@ -64,6 +64,7 @@ struct proc_slot {		/* writer: turn */
 #define WAITER_AWAKE	1	/* owned by a thread that is not asleep */
 #define WAITER_ASLEEP	2	/* ring its bell to wake it */
 #define WAITER_RUNG	3	/* its bell has been rung and not yet heard */
+#define WAITER_NAPS	4	/* as ASLEEP, but not for long: it wants no ring of peers meanwhile */
 
 struct waiter {			/* one cache line each: rung from other cores */
 	uint32_t state;		/* WAITER_*; atomic: owner 0->1->2->1, ringer 2->3 */

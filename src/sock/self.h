@@ -94,6 +94,7 @@ struct thread {
 	uint32_t loops;		/* 1: waits for events; what it posts last may go with its next wait */
 	uint32_t n_sigs, n_hard;	/* handlers run in this thread; those without SA_RESTART */
 	uint32_t bell_plus1;	/* bell to ring from a handler while going to sleep; 0 none */
+	uint32_t vain;		/* rings of peers, one upon the other, that brought this thread nothing */
 	uint32_t n_peeks;
 	uint32_t n_late;
 	int	 late[4];	/* descriptors closed by a handler inside a turn (D5) */
@@ -188,6 +189,7 @@ struct wait {
 	bool	 restarts;	/* SA_RESTART applies to this call */
 	bool	 foreign;	/* out: the kernel's side has something */
 	bool	 rung;		/* the sleeper's: its bell is to be drained */
+	bool	 naps;		/* ... and for a while others look (W5) */
 	bool	 piped, peers;	/* ... and the stack's pipe, or PEER_BELL, by which peers ring */
 	bool	 (*ready)(const struct wait *w);	/* a look without a turn */
 	void	 (*arm)(struct turn *t, const struct wait *w, uint32_t bit, bool on);

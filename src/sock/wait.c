@@ -16,6 +16,10 @@
  *  W4  Of many threads and processes asleep on one device the kernel wakes one
  *	(EPOLLEXCLUSIVE); that one takes the packets and rings the others. Waits that have
  *	descriptors of poll() with them are woken all.
+ *  W5  Who is rung by peers again and again for what other threads take anyway naps: it sleeps on
+ *	what is its own, no longer than NAP_NS, and wants no ring meanwhile (Q5 of core/stack/irq.c).
+ *	Those threads ring its bell for what is its; should they be busy elsewhere, it looks itself
+ *	when it gets up, and when nobody else has been in the stack, it sleeps as before.
  *
  * Whether spinning pays is learned: an average of the last spins, per process. A gap in our
  * own clock means that somebody else wants this core: then spinning stops as well. A profile
@@ -36,6 +40,8 @@
 #define SCORE_LOW	40	/* about one in six: below it spinning is only tried now and then */
 #define TRY_ANYWAY	32
 #define NO_SLOT_NS	NS_PER_MS	/* how long to sleep when all waiter slots are taken */
+#define NAP_NS		NS_PER_MS
+#define VAIN_MAX	3	/* rings for nothing, then naps */
 #define GAP_MIN_NS	(20 * NS_PER_US)	/* between looks at the kernel's side, once one found nothing */
 #define GAP_MAX_NS	NS_PER_MS		/* ... and when none has for long; what found is repeated at once */
 
@@ -267,9 +273,9 @@ static int block_poll(struct wait *w, int slot, struct timespec *to)
 
 	if (!n && w->nested >= 0)
 		p[n++] = (struct pollfd){ .fd = w->nested, .events = POLLIN };
-	for (i = 0; i < self.x.fds.n_vis; i++)
+	for (i = 0; i < self.x.fds.n_vis && !w->naps; i++)
 		p[n++] = (struct pollfd){ .fd = self.x.fds.xsk[i], .events = POLLIN };
-	if (self.x.map.front) {
+	if (self.x.map.front && !w->naps) {
 		p[n++] = (struct pollfd){ .fd = self.x.fds.pipe, .events = POLLIN };
 		p[n++] = (struct pollfd){ .fd = self.x.fds.bell[PEER_BELL], .events = POLLIN };
 	}
@@ -279,7 +285,7 @@ static int block_poll(struct wait *w, int slot, struct timespec *to)
 	for (i = 0; r > 0 && i < (w->n_pfd ? w->n_pfd : w->nested >= 0); i++)
 		w->foreign |= p[i].revents != 0;
 	w->rung |= r > 0 && slot >= 0 && p[n - 1].revents;
-	if (r > 0 && self.x.map.front) {
+	if (r > 0 && self.x.map.front && !w->naps) {
 		w->piped |= p[n - 2 - (slot >= 0)].revents != 0;
 		w->peers |= p[n - 1 - (slot >= 0)].revents != 0;
 	}
@@ -308,11 +314,13 @@ static int block(struct wait *w, int slot, uint64_t now)
 
 	if (slot < 0)
 		until = min_u64(until, now + NO_SLOT_NS);
+	if (w->naps)
+		until = min_u64(until, now + NAP_NS);
 	if (until != NEVER_NS) {
 		ts = to_timespec(until > now ? until - now : 0);
 		to = &ts;
 	}
-	ep = slot >= 0 && !self.quiet && !w->n_pfd ? slot_epoll(slot) : -1;
+	ep = slot >= 0 && !self.quiet && !w->n_pfd && !w->naps ? slot_epoll(slot) : -1;
 	if (ep >= 0)
 		return block_epoll(w, slot, ep, to);
 	r = block_poll(w, slot, to);
@@ -344,23 +352,52 @@ static int lie_down(struct wait *w, int slot)
 {
 	uint64_t now;
 
-	if (slot >= 0)
-		(void)irq_sleep(&self.x.map);
-	else
+	if (slot < 0)
 		irq_arm(&self.x.map);
+	else if (!w->naps)
+		(void)irq_sleep(&self.x.map);
 	if (wait_interrupted(w))
 		return -EINTR;
-	if (w->ready(w) || sk_pending())
+	if (w->ready(w) || (!w->naps && sk_pending()))
 		return 0;
 	now = host_now();
 	return now < w->until ? block(w, slot, now) : 0;
 }
 
+/* What was rung is heard, and others who sleep are seen to. */
+static void get_up(const struct wait *w, int slot)
+{
+	bool rung = slot >= 0 && waiter_wake(&self.x.map, slot);
+
+	/* Rung by a waker, by our own handler, or late by the waker of an earlier sleep. */
+	if (rung || (slot >= 0 && w->rung))
+		host_hear(&self.x.fds, slot);
+	if (w->piped)	/* one ring: another that lies there ends the next sleep at once, and that is rare */
+		(void)host_hear_ring(&self.x.fds, false);
+	if (w->peers)
+		(void)host_hear_ring(&self.x.fds, true);
+	if (rung || !w->naps)
+		irq_wake(&self.x.map, slot);
+	if (exec_pairs_changed(&self.x))
+		sk_round();
+}
+
+/* W5. `turns`: since it went to sleep, others' among them. */
+static void learn_rings(const struct wait *w, uint32_t turns)
+{
+	if (w->ready(w) || w->foreign || !turns)
+		me.vain = 0;
+	else if (w->piped || w->peers)
+		me.vain++;
+}
+
 static int sleep_once(struct wait *w)
 {
 	int slot = claim(), r;
+	uint32_t turns;
 
 	w->rung = w->piped = w->peers = false;
+	w->naps = slot >= 0 && me.vain >= VAIN_MAX && self.x.map.front;
 	if (!arm(w, slot, true)) {
 		if (slot >= 0 && slot != self.quiet_slot)
 			waiter_release(&self.x.map, slot);
@@ -368,21 +405,18 @@ static int sleep_once(struct wait *w)
 	}
 	if (slot >= 0) {
 		me.bell_plus1 = (uint32_t)self.x.fds.bell[slot] + 1;
-		waiter_sleep(&self.x.map, slot);
+		if (w->naps)
+			waiter_nap(&self.x.map, slot);
+		else
+			waiter_sleep(&self.x.map, slot);
 	}
+	turns = peek32(&self.x.map.seg->n_turns);
 	r = lie_down(w, slot);
 	me.bell_plus1 = 0;
-	/* Rung by a waker, by our own handler, or late by the waker of an earlier sleep. */
-	if (slot >= 0 && (waiter_wake(&self.x.map, slot) | w->rung))
-		host_hear(&self.x.fds, slot);
-	if (w->piped)	/* one ring: another that lies there ends the next sleep at once, and that is rare */
-		(void)host_hear_ring(&self.x.fds, false);
-	if (w->peers)
-		(void)host_hear_ring(&self.x.fds, true);
-	irq_wake(&self.x.map, slot);
-	if (exec_pairs_changed(&self.x))
-		sk_round();
+	turns = peek32(&self.x.map.seg->n_turns) - turns;
+	get_up(w, slot);
 	(void)arm(w, slot, false);
+	learn_rings(w, turns);
 	if (slot >= 0 && slot != self.quiet_slot)
 		waiter_release(&self.x.map, slot);
 	return r;

@@ -114,6 +114,31 @@ static void test_woken(void **state)
 	finish(&i);
 }
 
+/* Q5: nobody arms for who naps; rung in its nap, it sees to those who trusted that it would look. */
+static void test_nap(void **state)
+{
+	struct irq_rig i;
+
+	(void)state;
+	make(&i);
+	waiter_nap(&i.r.map, i.slot[1]);
+	assert_true(waiter_sleeps(&i.r.map, i.slot[1]));
+	waiter_sleep(&i.r.map, i.slot[0]);
+	assert_int_equal(irq_sleep(&i.r.map), IRQ_ARM);
+	assert_false(waiter_wake(&i.r.map, i.slot[0]));
+	irq_wake(&i.r.map, i.slot[0]);
+	assert_int_equal(i.front.armed, 0);
+	assert_true(waiter_ring(&i.r.map, i.slot[1]));
+	assert_false(waiter_ring(&i.r.map, i.slot[1]));
+	assert_false(waiter_sleeps(&i.r.map, i.slot[1]));
+	waiter_sleep(&i.r.map, i.slot[0]);
+	assert_int_equal(irq_sleep(&i.r.map), IRQ_WOKE);
+	assert_true(waiter_wake(&i.r.map, i.slot[1]));
+	irq_wake(&i.r.map, i.slot[1]);
+	assert_int_not_equal(i.front.armed, 0);
+	finish(&i);
+}
+
 /* Rule 1: who finds the door shut leaves it to the holder, who cannot go without deciding
  * (S0c-BLK-02's PRIME_REQ); S0c-BLK-03: the holder's own lock does not count. */
 static void test_held(void **state)
@@ -181,6 +206,7 @@ int main(void)
 		cmocka_unit_test(test_alone),
 		cmocka_unit_test(test_leader),
 		cmocka_unit_test(test_woken),
+		cmocka_unit_test(test_nap),
 		cmocka_unit_test(test_held),
 		cmocka_unit_test(test_errand_woken),
 		cmocka_unit_test(test_edges),

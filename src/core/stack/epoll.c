@@ -182,7 +182,7 @@ static bool ep_wake_one(struct turn *t, struct ep *ep)
 	for (uint32_t m = mask; m; m &= m - 1) {
 		uint32_t slot = (uint32_t)__builtin_ctz(m);
 
-		if (peek32(&t->map->seg->waiters[slot].state) == WAITER_ASLEEP) {
+		if (waiter_sleeps(t->map, (int)slot)) {
 			t->wakes |= 1u << slot;
 			return true;
 		}

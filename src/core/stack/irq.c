@@ -18,6 +18,9 @@
  *	ASLEEP before it looks at `armed`. So either it finds "not armed" and decides for itself,
  *	or b sees it asleep and arms for it: nobody sleeps on an arming that has been taken back.
  *  Q4  An arming is rung for once (S0c-IRQ-04): each has a number that no other has.
+ *  Q5  Nobody arms for who naps (sock/wait.c): it was rung for what others took, again and again, and
+ *	trusts them to look until it gets up by itself. Who sleeps arms whatever others do (Q1), and
+ *	who was rung in its nap looks round as any other (b).
  *
  * Q2 leans on threads that are stopped or killed between being rung and getting up: for them the
  * surrogate's watchdog is there (S0a-TMR-03), and waiter_reap(). test/model/aperture.c tries all
@@ -74,7 +77,7 @@ static bool is_down(const struct stack_map *map, int slot)
 	/* acq: pairs with the swap in waiter_wake(): if it comes later, so does its look round */
 	uint32_t state = acquire32(&map->seg->waiters[slot].state);
 
-	return state == WAITER_ASLEEP || state == WAITER_RUNG;
+	return state == WAITER_ASLEEP || state == WAITER_RUNG || state == WAITER_NAPS;
 }
 
 struct irq_signs irq_signs_of(const struct stack_map *map)

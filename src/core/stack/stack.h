@@ -230,6 +230,10 @@ void waiter_release(const struct stack_map *map, int slot);
 /* Goes to sleep (state 1->2) before the last look, and wakes up (->1) after: true if the
  * bell was rung, or is about to be. No turn needed. */
 void waiter_sleep(const struct stack_map *map, int slot);
+/* The same, of one who gets up by himself soon: nobody arms for him meanwhile (Q5 of irq.c). */
+void waiter_nap(const struct stack_map *map, int slot);
+/* Asleep either way, and not rung for yet: a peek. */
+bool waiter_sleeps(const struct stack_map *map, int slot);
 bool waiter_wake(const struct stack_map *map, int slot);
 /* A process died: frees its slots and clears their bits wherever they were set. */
 void waiter_reap(struct turn *t, uint32_t proc);

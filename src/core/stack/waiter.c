@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Sleeping without missing the bell. A waiter slot belongs to one thread and has one bell.
+ * (NAPS is as ASLEEP here; what it says to irq.c is another matter.)
  *
  *	         claim              sleep               ring
  *	  FREE ─────────▶ AWAKE ─────────────▶ ASLEEP ─────────▶ RUNG
@@ -68,6 +69,20 @@ void waiter_sleep(const struct stack_map *map, int slot)
 	atomic_exchange_explicit(state_of(map, slot), WAITER_ASLEEP, memory_order_seq_cst);
 }
 
+void waiter_nap(const struct stack_map *map, int slot)
+{
+	must(slot >= 0 && slot < N_WAITERS);
+	/* seq_cst: pairs with waiter_ring() (A1). */
+	atomic_exchange_explicit(state_of(map, slot), WAITER_NAPS, memory_order_seq_cst);
+}
+
+static bool is_asleep(uint32_t state) { return state == WAITER_ASLEEP || state == WAITER_NAPS; }
+
+bool waiter_sleeps(const struct stack_map *map, int slot)
+{
+	return is_asleep(peek32(&map->seg->waiters[(uint32_t)slot % N_WAITERS].state));
+}
+
 bool waiter_wake(const struct stack_map *map, int slot)
 {
 	must(slot >= 0 && slot < N_WAITERS);
@@ -85,10 +100,10 @@ bool waiter_ring(const struct stack_map *map, int slot)
 	must(slot >= 0 && slot < N_WAITERS);
 	/* seq_cst: pairs with waiter_sleep() (A1); writes in every case (A2). */
 	while (!atomic_compare_exchange_weak_explicit(state, &seen,
-			seen == WAITER_ASLEEP ? WAITER_RUNG : seen,
+			is_asleep(seen) ? WAITER_RUNG : seen,
 			memory_order_seq_cst, memory_order_relaxed))
 		;
-	return seen == WAITER_ASLEEP;
+	return is_asleep(seen);
 }
 
 void waiter_reap(struct turn *t, uint32_t proc)
