@@ -107,7 +107,8 @@ struct mir_tcp {
 	uint32_t notsent_lowat;
 	uint8_t	 syn_retries, synack_retries, retries2, orphan_retries;
 	uint8_t	 off;		/* MIR_TCP_NO_* */
-	uint8_t	 pad[3];
+	uint8_t	 ecn;		/* tcp_ecn, plus 1 */
+	uint8_t	 pad[2];
 };
 #define MIR_TCP_NO_TS	   (1u << 0)	/* tcp_timestamps=0 */
 #define MIR_TCP_NO_SACK	   (1u << 1)	/* tcp_sack=0 */

@@ -64,6 +64,16 @@ static void buffers(struct mir_tcp *m)
 	}
 }
 
+/* 0, 1 or 2, plus 1. What is more asks for AccECN, or answers it: ECN is what that falls back to. */
+static uint8_t ecn(void)
+{
+	uint32_t v[3];
+
+	if (numbers("ipv4/tcp_ecn", v) < 1)
+		return 0;
+	return (uint8_t)(v[0] <= 2 ? v[0] + 1 : v[0] == 5 ? 3 : 2);
+}
+
 void host_tcp_tuning(struct mir_tcp *ret)
 {
 	struct mir_tcp m;
@@ -81,6 +91,7 @@ void host_tcp_tuning(struct mir_tcp *ret)
 	m.synack_retries = small("ipv4/tcp_synack_retries");
 	m.retries2 = small("ipv4/tcp_retries2");
 	m.orphan_retries = small("ipv4/tcp_orphan_retries");
+	m.ecn = ecn();
 	m.off = if_zero("ipv4/tcp_timestamps", MIR_TCP_NO_TS) | if_zero("ipv4/tcp_sack", MIR_TCP_NO_SACK) |
 		if_zero("ipv4/tcp_window_scaling", MIR_TCP_NO_WSCALE) | if_zero("ipv4/tcp_dsack", MIR_TCP_NO_DSACK) |
 		if_zero("ipv4/tcp_slow_start_after_idle", MIR_TCP_NO_RESTART);

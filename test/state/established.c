@@ -169,7 +169,7 @@ static const struct row sixth_urgent[] = {
 
 static const struct row eighth_fin[] = {
 	{ rfc("9293", "3.10.7.4"), "FIN", "<FA +40 >A", TCP_S_CLOSE_WAIT, .at = -1 },
-	{ LINUX, "its ACK may wait for ours", "<FA", TCP_S_CLOSE_WAIT, .at = 40 },
+	{ LINUX, "its ACK waits for ours, if at all, a tick", "<FA", TCP_S_CLOSE_WAIT, .at = 1 },
 	{ rfc("9293", "3.10.7.4"), "with text", "<FA len=10 !recv:99=10 !recv:99=0", TCP_S_CLOSE_WAIT, .at = 40 },
 	{ rfc("9293", "3.10.7.4"), "early", "<FA seq=10 >A sack=10-11 <A len=10 >A", TCP_S_CLOSE_WAIT },
 	{ rfc("9293", "3.10.7.4"), "early, with text", "<FA seq=10 len=5 >A sack=10-16 <A len=10 >A !recv:99=15",

@@ -8,7 +8,7 @@
 static const struct row embryo[] = {
 	{ rfc("9293", "3.10.7.4"), "fifth: the ACK of our SYN", "<A ack=1 !accept", TCP_S_ESTABLISHED, .at = -1 },
 	{ rfc("9293", "3.10.7.4"), "with text", "<A ack=1 len=5 >A !accept", TCP_S_ESTABLISHED, .ready = "io" },
-	{ rfc("9293", "3.10.7.4"), "with FIN", "<FA ack=1 !accept", TCP_S_CLOSE_WAIT, .at = 40 },
+	{ rfc("9293", "3.10.7.4"), "with FIN", "<FA ack=1 !accept", TCP_S_CLOSE_WAIT, .at = 1 },
 	{ rfc("9293", "3.10.7.4"), "with text and FIN", "<FA ack=1 len=5 !accept !recv:9=5 !recv:9=0",
 	  TCP_S_CLOSE_WAIT, .at = 40 },
 	{ rfc("9293", "3.10.7.4"), "with text that is early", "<A ack=1 seq=5 len=3 >A sack=5-8 !accept",
@@ -63,7 +63,7 @@ static const struct row simultaneous[] = {
 	{ rfc("9293", "3.5"), "the peer's SYN-ACK", "<SA seq=-1 ack=1", TCP_S_ESTABLISHED, .at = -1 },
 	{ rfc("9293", "3.10.7.4"), "or its ACK", "<A ack=1", TCP_S_ESTABLISHED },
 	{ rfc("9293", "3.10.7.4"), "with text", "<A ack=1 len=5 >A", TCP_S_ESTABLISHED, .ready = "io" },
-	{ rfc("9293", "3.10.7.4"), "with FIN", "<FA ack=1", TCP_S_CLOSE_WAIT, .at = 40 },
+	{ rfc("9293", "3.10.7.4"), "with FIN", "<FA ack=1", TCP_S_CLOSE_WAIT, .at = 1 },
 	{ rfc("9293", "3.10.7.4"), "an ACK of nothing", "<A ack=0 >R seq=0", TCP_S_SYN_RCVD },
 	{ rfc("9293", "3.10.7.4"), "an ACK of too much", "<A ack=2 >R seq=2", TCP_S_SYN_RCVD },
 	{ rfc("9293", "3.10.7.4"), "no ACK", "<- len=5", TCP_S_SYN_RCVD },

@@ -103,7 +103,8 @@ bool tcp_is_writeable(const struct turn *t, const struct sk *sk)
 {
 	const struct tcb *b = tcb_of_const(sk);
 
-	if (b->notsent_lowat && 2ull * (b->write_seq - b->snd_nxt) >= b->notsent_lowat)
+	/* Woken only when half of what may wait unsent is gone. */
+	if (2 * (uint64_t)(b->write_seq - b->snd_nxt) >= tcp_notsent_lowat(t, b))
 		return false;
 	return sk->sndbuf >= b->wmem && sk->sndbuf - b->wmem >= b->wmem >> 1 &&
 	       !tcp_pool_is_low(t, b);

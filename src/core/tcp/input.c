@@ -513,7 +513,8 @@ static void text(struct turn *t, struct sk *sk, struct tcp_seg *s)
 	sk_work(t, sk);
 	if (b->rcv_nxt != had) {
 		b->data_segs_in++;
-		tcp_ack_on_data(t, sk, s);
+		if (b->rcv_nxt - had > ended)	/* a FIN alone says nothing of how data comes */
+			tcp_ack_on_data(t, sk, s);
 		if (tcp_is_readable(sk))
 			sk_ready(t, sk, EPOLLIN | EPOLLRDNORM, 0);
 	}
@@ -533,6 +534,7 @@ enum verdict tcp_conn_input(struct turn *t, struct sk *sk, struct tcp_seg *s)
 	struct tcb *b = tcb_of(sk);
 
 	b->segs_in++;
+	b->burst_segs = 0;
 	if (sk->state == TCP_S_SYN_SENT) {
 		if (!syn_sent(t, sk, s))
 			return V_DROP;
@@ -573,6 +575,7 @@ static enum verdict fast(struct turn *t, struct sk *sk, struct tcp_seg *s)
 	struct tcb *b = tcb_of(sk);
 
 	b->segs_in++;
+	b->burst_segs = 0;
 	b->last_ack_ms = tcp_now_ms(t);
 	b->n_probes = 0;
 	b->keep_probes = 0;

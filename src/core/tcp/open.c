@@ -148,6 +148,7 @@ void tcb_established(struct turn *t, struct sk *sk)
 				       TCP_MIN_MSS);
 	b->rcvq_space = min_u32(sk->rcvbuf / 2, TCP_INIT_CWND * b->advmss);
 	b->rcvq_at_us = tcp_now_us(t);
+	b->last_rcv_ms = tcp_now_ms(t);
 	b->n_rtx = 0;
 	b->retrans_at = 0;
 	b->soft_err = 0;

@@ -11,7 +11,7 @@
 void tcp_opts_default(struct tcp_opts *o)
 {
 	*o = (struct tcp_opts){
-		.quickack = 1, .linger_s = -1, .cc = TCP_CC_CUBIC, .ecn = TCP_ECN_ANSWER,
+		.quickack = 1, .linger_s = -1, .cc = TCP_CC_CUBIC, .ecn = TCP_ECN_SYSTEM,
 		.max_pacing = UINT64_MAX,
 	};
 }
@@ -73,7 +73,7 @@ static void set_cc(struct turn *t, struct sk *sk, const struct tcp_opts *o)
 	if (other && b->cc.mss != 0 && tcp_is_sync(sk->state))
 		tcp_cc_switch(t, b);
 	if (sk->state < TCP_S_ESTABLISHED && !(b->ecn & ECN_OK))
-		tcp_ecn_init(b, o->ecn);
+		tcp_ecn_init(b, o->ecn == TCP_ECN_SYSTEM ? tcp_tune_ecn(t) : o->ecn);
 	b->max_rate = o->max_pacing ? o->max_pacing : UINT64_MAX;
 	tcp_pace_init(t, b);
 }
@@ -104,7 +104,7 @@ void tcp_set_opts(struct turn *t, struct sk *sk, const struct tcp_opts *o)
 	b->syncnt = (uint8_t)min_u32(o->syncnt ? o->syncnt : tcp_tune_syn_retries(t), 127);
 	b->window_clamp = o->window_clamp ? o->window_clamp : UINT32_MAX;
 	b->defer_accept_s = o->defer_accept_s;
-	b->notsent_lowat = o->notsent_lowat ? o->notsent_lowat : tcp_tune_notsent_lowat(t);
+	b->notsent_lowat = o->notsent_lowat;
 	sk->tos = o->tos;
 	sk->ttl = o->ttl;
 	sk->flags = o->zerocopy ? sk->flags | SK_F_ZEROCOPY : sk->flags & ~SK_F_ZEROCOPY;
@@ -112,7 +112,7 @@ void tcp_set_opts(struct turn *t, struct sk *sk, const struct tcp_opts *o)
 		/* Linux: TCP_NODELAY, and the end of TCP_CORK, push what they held back. */
 		if (((held & TCB_F_CORK) && !o->cork) || (!(held & TCB_F_NODELAY) && o->nodelay)) {
 			b->flags &= ~TCB_F_MORE;
-			if (b->tx_next && !o->cork)
+			if (b->tx_next)		/* once, even through a cork */
 				b->flags |= TCB_F_PUSH;
 			tcp_output(t, sk);
 		}
@@ -185,7 +185,8 @@ static void info_send(struct turn *t, const struct tcb *b, struct tcp_info *i)
 	i->tcpi_snd_mss = b->mss;
 	i->tcpi_unacked = segs(b->snd_nxt - b->snd_una, b);
 	i->tcpi_sacked = b->n_sacked;
-	i->tcpi_lost = segs(b->lost_out, b);
+	/* Linux keeps what it has sent again among the lost, until it arrives. */
+	i->tcpi_lost = segs(b->lost_out + (b->ca_state >= TCP_CA_RECOVERY ? b->retrans_out : 0), b);
 	i->tcpi_retrans = segs(b->retrans_out, b);
 	i->tcpi_last_data_sent = tcp_now_ms(t) - b->last_snd_ms;
 	i->tcpi_rtt = b->rtt.srtt_us8 >> 3;

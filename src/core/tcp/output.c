@@ -311,6 +311,24 @@ static void keep_timer(struct turn *t, struct sk *sk)
 	tcp_tmr_sync(t, sk);
 }
 
+/* Nothing will follow p now. */
+static bool ends_burst(const struct turn *t, const struct tcb *b, const struct pkt *p)
+{
+	const struct pkt *q = pkt_slot(t, p->next);
+	uint32_t n = min_u32(q->tot, b->mss);
+
+	return !p->next || tcp_in_flight(b) + p->tot + n > b->cc.cwnd || after(q->seq + n, b->snd_una + b->snd_wnd) ||
+	       nagle_holds(b, q);
+}
+
+/* As Linux marks the last segment of each burst that is more than a segment: a receiver that gathers
+ * segments (GRO) then hands up what it has. A burst is what one arrival, one send or one time-out lets go. */
+static void mark_burst(struct turn *t, struct tcb *b, struct pkt *p)
+{
+	if (++b->burst_segs > 1 && ends_burst(t, b, p))
+		p->flags |= PKT_F_PSH;
+}
+
 /* New data, until something stops it. */
 static enum go send_fresh(struct turn *t, struct sk *sk)
 {
@@ -323,6 +341,8 @@ static enum go send_fresh(struct turn *t, struct sk *sk)
 		struct pkt *p = pkt_slot(t, b->tx_next);
 
 		go = decide(t, sk, p);
+		if (go == GO_SEND && p->tot)
+			mark_burst(t, b, p);
 		if (go == GO_SEND && send_new(t, sk, p) != 0)
 			break;
 	}

@@ -90,6 +90,12 @@ uint32_t tcp_tune_keepidle_s(const struct turn *t);
 uint32_t tcp_tune_keepintvl_s(const struct turn *t);
 uint32_t tcp_tune_keepcnt(const struct turn *t);
 uint32_t tcp_tune_notsent_lowat(const struct turn *t);
+uint8_t	 tcp_tune_ecn(const struct turn *t);		/* TCP_ECN_* */
+/* The socket's own or the system's; UINT32_MAX: none. */
+static inline uint32_t tcp_notsent_lowat(const struct turn *t, const struct tcb *b)
+{
+	return b->notsent_lowat ? b->notsent_lowat : tcp_tune_notsent_lowat(t);
+}
 bool	 tcp_tune_is_off(const struct turn *t, uint32_t what);	/* MIR_TCP_NO_* */
 
 /* ---- open.c: control blocks and what a handshake agrees --------------------------------- */

@@ -62,6 +62,7 @@ struct tcp_opts {
 #define TCP_ECN_OFF	0
 #define TCP_ECN_ASK	1
 #define TCP_ECN_ANSWER	2
+#define TCP_ECN_SYSTEM	255	/* as the system's sysctl has it */
 /* Names of congestion control, as TCP_CONGESTION has them. By name: the number, -ENOENT. */
 const char *tcp_cc_name(unsigned algo);
 must_check int tcp_cc_by_name(const char *name);

@@ -194,6 +194,8 @@ static bool fire_persist(struct turn *t, struct sk *sk)
 	if (!p || !after(p->end_seq, b->snd_una + b->snd_wnd)) {
 		/* Held by the cork, a missing route or a missing frame, not by the peer. */
 		b->flags |= TCB_F_PUSH;
+		if (p)
+			pkt_slot(t, b->tx_next)->flags |= PKT_F_PSH;
 		tcp_output(t, sk);
 		return true;
 	}
@@ -322,6 +324,7 @@ void tcp_tick(struct turn *t, struct sk *sk)
 		tcp_synq_tick(t, sk);
 	if (sk->kind != SK_TCP)
 		return;
+	b->burst_segs = 0;
 	if (b->misc_at <= t->now) {
 		tcp_done(t, sk, TE_EXPIRE, 0);
 		return;

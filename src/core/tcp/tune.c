@@ -59,6 +59,7 @@ uint32_t tcp_tune_fin_timeout_s(const struct turn *t) { return or_else(said(t)->
 uint32_t tcp_tune_keepidle_s(const struct turn *t) { return or_else(said(t)->keepidle_s, KEEPIDLE_DEF_S); }
 uint32_t tcp_tune_keepintvl_s(const struct turn *t) { return or_else(said(t)->keepintvl_s, KEEPINTVL_DEF_S); }
 uint32_t tcp_tune_keepcnt(const struct turn *t) { return or_else(said(t)->keepcnt, KEEPCNT_DEF); }
-uint32_t tcp_tune_notsent_lowat(const struct turn *t) { return said(t)->notsent_lowat; }
+uint32_t tcp_tune_notsent_lowat(const struct turn *t) { return or_else(said(t)->notsent_lowat, UINT32_MAX); }
+uint8_t tcp_tune_ecn(const struct turn *t) { return said(t)->ecn ? (uint8_t)(said(t)->ecn - 1) : TCP_ECN_ANSWER; }
 
 bool tcp_tune_is_off(const struct turn *t, uint32_t what) { return said(t)->off & what; }

@@ -57,7 +57,7 @@ void tcp_usage_on_output(struct turn *t, struct sk *sk, bool cwnd_full)
 		return;
 	}
 	b->cwnd_used = max_u32(b->cwnd_used, out);
-	if (!(b->cc_flags & CC_F_OWNS) && tcp_now_ms(t) - b->used_at_ms >= b->rtt.rto_us / 1000)
+	if (!(b->cc_flags & CC_F_OWNS) && !tcp_tune_is_off(t, MIR_TCP_NO_RESTART) && tcp_now_ms(t) - b->used_at_ms >= b->rtt.rto_us / 1000)
 		shrink(t, sk);
 }
 
@@ -73,7 +73,7 @@ void tcp_usage_on_start(struct turn *t, struct tcb *b, uint32_t last_ms)
 		return;
 	if (idle_ms || (b->cc_flags & CC_F_OWNS))
 		tcp_cc_ops(&b->cc)->on_idle(&b->cc, idle_ms * NS_PER_MS, t->now, b->rate.app_limited != 0);
-	if (idle_ms <= rto_ms || (b->cc_flags & CC_F_OWNS))
+	if (idle_ms <= rto_ms || (b->cc_flags & CC_F_OWNS) || tcp_tune_is_off(t, MIR_TCP_NO_RESTART))
 		return;
 	remember(b);
 	for (uint32_t n = 0; n < 16 && idle_ms > rto_ms && b->cc.cwnd > floor; n++) {

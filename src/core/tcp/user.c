@@ -150,9 +150,9 @@ static struct pkt *open_segment(struct turn *t, struct sk *sk, uint32_t goal)
 	return p;
 }
 
-static bool has_room(const struct sk *sk, const struct tcb *b)
+static bool has_room(const struct turn *t, const struct sk *sk, const struct tcb *b)
 {
-	if (b->notsent_lowat && b->write_seq - b->snd_nxt >= b->notsent_lowat)
+	if (b->write_seq - b->snd_nxt >= tcp_notsent_lowat(t, b))
 		return false;
 	return b->wmem < sk->sndbuf;
 }
@@ -186,7 +186,7 @@ static uint64_t queue_bytes(struct turn *t, struct sk *sk, struct cursor *c, uin
 	uint32_t goal = tcp_mss_goal(b);
 	uint64_t done = 0;
 
-	while (left > 0 && has_room(sk, b)) {
+	while (left > 0 && has_room(t, sk, b)) {
 		struct pkt *p = open_segment(t, sk, goal);
 		uint32_t n;
 
@@ -237,7 +237,7 @@ int64_t tcp_send(struct turn *t, struct sk *sk, const struct iovec *iov, uint32_
 	done = queue_bytes(t, sk, &c, want);
 	if (done < want) {
 		b->flags |= TCB_F_NOSPACE;
-		if (has_room(sk, b))
+		if (has_room(t, sk, b))
 			sk_txwait(t, sk);	/* frames were missing, not buffer */
 	}
 	if (done) {
@@ -253,6 +253,7 @@ int64_t tcp_send(struct turn *t, struct sk *sk, const struct iovec *iov, uint32_
 		if (!(flags & TCP_SEND_MORE))	/* RFC 9293 3.9.1.2 (MUST-60) */
 			pkt_slot(t, b->txq.tail)->flags |= PKT_F_PSH;
 		sk->txq_bytes = b->txq.bytes;
+		b->burst_segs = 0;
 		tcp_output(t, sk);
 	}
 	if ((sk->ready & EPOLLOUT) && !tcp_is_writeable(t, sk)) {

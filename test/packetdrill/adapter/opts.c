@@ -88,7 +88,7 @@ static int64_t get_socket_level(struct file *f, struct sk *sk, int name, void *v
 static int64_t get_tcp_level(struct turn *t, struct sk *sk, int name, void *v, socklen_t *n,
 			     const struct tcp_opts *o)
 {
-	static const char names[][16] = { [TCP_CC_CUBIC] = "cubic", [TCP_CC_RENO] = "reno" };
+	char name_of_cc[16] = "";
 	union { struct tcp_info ti; uint8_t room[320]; } u;	/* newer kernels tell more: it is 0 here */
 
 	switch (name) {
@@ -104,7 +104,8 @@ static int64_t get_tcp_level(struct turn *t, struct sk *sk, int name, void *v, s
 		return give_int(sk && sk->kind == SK_TCP ? (int)tcp_get_mss(t, sk) :
 				o->maxseg ? (int)o->maxseg : 536, v, n);
 	case TCP_CONGESTION:
-		return give(names[o->cc % n_elems(names)], 16, v, n);
+		strncpy(name_of_cc, tcp_cc_name(o->cc), sizeof(name_of_cc) - 1);
+		return give(name_of_cc, sizeof(name_of_cc), v, n);
 	default:
 		return -ENOPROTOOPT;
 	}
@@ -182,6 +183,9 @@ static int64_t set_socket_level(struct file *f, struct sk *sk, struct tcp_opts *
 		o->sndbuf = buf_bytes(x);
 		o->sndbuf_locked = 1;
 		return 0;
+	case SO_MAX_PACING_RATE:
+		o->max_pacing = x == -1 ? UINT64_MAX : (uint32_t)x;
+		return 0;
 	case SO_REUSEADDR:
 		o->reuseaddr = x != 0;
 		return 0;
@@ -203,19 +207,20 @@ static int64_t set_socket_level(struct file *f, struct sk *sk, struct tcp_opts *
 
 static int64_t set_tcp_level(struct tcp_opts *o, int name, const void *v, socklen_t n, int x)
 {
+	char text[17] = "";
+	int algo;
+
 	if (name == TCP_MAXSEG) {
 		o->maxseg = (uint32_t)x;
 		return 0;
 	}
 	if (name != TCP_CONGESTION)
 		return -ENOPROTOOPT;
-	if (n >= 4 && !memcmp(v, "reno", 4))
-		o->cc = TCP_CC_RENO;
-	else if (n >= 5 && !memcmp(v, "cubic", 5))
-		o->cc = TCP_CC_CUBIC;
-	else
-		return -ENOENT;
-	return 0;
+	memcpy(text, v, n < sizeof(text) - 1 ? n : sizeof(text) - 1);
+	algo = tcp_cc_by_name(text);
+	if (algo >= 0)
+		o->cc = (uint8_t)algo;
+	return algo < 0 ? algo : 0;
 }
 
 static void opt_put(struct tcp_opts *o, const struct opt *p, int x)
