@@ -57,7 +57,8 @@ void tcp_usage_on_output(struct turn *t, struct sk *sk, bool cwnd_full)
 		return;
 	}
 	b->cwnd_used = max_u32(b->cwnd_used, out);
-	if (!(b->cc_flags & CC_F_OWNS) && !tcp_tune_is_off(t, MIR_TCP_NO_RESTART) && tcp_now_ms(t) - b->used_at_ms >= b->rtt.rto_us / 1000)
+	if (!(b->cc_flags & CC_F_OWNS) && !tcp_tune_is_off(t, MIR_TCP_NO_RESTART) &&
+	    tcp_now_ms(t) - b->used_at_ms >= b->rtt.rto_us / 1000)
 		shrink(t, sk);
 }
 
