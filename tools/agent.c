@@ -33,7 +33,7 @@
 #define READY_TIMEOUT_MS 20000
 #define OWN_TIMEOUT_MS	 2000	/* a program is not kept waiting longer for its being faster */
 #define EXIT_TIMEOUT_MS	 20000
-#define READY_FD	 3
+#define PASSED_FD	 3
 
 static int greet(int rc, int fd)
 {
@@ -99,8 +99,9 @@ static void shed_wishes(void)
 	unsetenv("ONRAMP_FDTAB");
 }
 
-/* In the child: becomes the agent, or exits. `log` -1: nowhere. */
-noreturn_fn static void become_agent(const char *path, const char *option, int ready, int log)
+/* In the child: becomes the agent, or exits. `log` -1: nowhere. `what` says what `fd` is: the pipe on
+ * which it says that it is ready, or the program that it is started for. */
+noreturn_fn static void become_agent(const char *path, const char *option, const char *what, int fd, int log)
 {
 	char number[16];
 	sigset_t none;
@@ -111,16 +112,16 @@ noreturn_fn static void become_agent(const char *path, const char *option, int r
 	signal(SIGPIPE, SIG_DFL);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
-	/* Out of the way of 0 to READY_FD first: any of the three may be down there. */
-	ready = fcntl(ready, F_DUPFD_CLOEXEC, READY_FD + 1);
-	log = fcntl(log >= 0 ? log : null, F_DUPFD_CLOEXEC, READY_FD + 1);
-	null = fcntl(null, F_DUPFD_CLOEXEC, READY_FD + 1);
-	if (chdir("/") || ready < 0 || log < 0 || null < 0 || dup2(null, 0) < 0 ||
-	    dup2(null, 1) < 0 || dup2(log, 2) < 0 || dup2(ready, READY_FD) < 0)
+	/* Out of the way of 0 to PASSED_FD first: any of the three may be down there. */
+	fd = fcntl(fd, F_DUPFD_CLOEXEC, PASSED_FD + 1);
+	log = fcntl(log >= 0 ? log : null, F_DUPFD_CLOEXEC, PASSED_FD + 1);
+	null = fcntl(null, F_DUPFD_CLOEXEC, PASSED_FD + 1);
+	if (chdir("/") || fd < 0 || log < 0 || null < 0 || dup2(null, 0) < 0 ||
+	    dup2(null, 1) < 0 || dup2(log, 2) < 0 || dup2(fd, PASSED_FD) < 0)
 		_exit(EXIT_CANNOT_RUN);
-	close_range(READY_FD + 1, UINT_MAX, CLOSE_RANGE_CLOEXEC);
-	snprintf(number, sizeof(number), "%d", READY_FD);
-	execl(path, "onrampd", "--ready-fd", number, option, (char *)NULL);
+	close_range(PASSED_FD + 1, UINT_MAX, CLOSE_RANGE_CLOEXEC);
+	snprintf(number, sizeof(number), "%d", PASSED_FD);
+	execl(path, "onrampd", what, number, option, (char *)NULL);
 	dprintf(2, "%s: %s\n", path, strerror(errno));
 	_exit(EXIT_CANNOT_RUN);
 }
@@ -229,7 +230,7 @@ int agent_start(const struct cmd *c)
 	from = ready[0];
 	pid = fork();
 	if (pid == 0)
-		become_agent(path, NULL, ready[1], log);
+		become_agent(path, NULL, "--ready-fd", ready[1], log);
 	close(ready[1]);
 	if (pid < 0) {
 		fail(c, "", "the agent cannot be started: %s", strerror(errno));
@@ -248,33 +249,58 @@ int agent_start(const struct cmd *c)
 	return fd;
 }
 
-int agent_start_own(void)
+/* In a child of a child, so that it is nobody's. */
+static int start_own(const char *what, int fd)
 {
 	char path[PATH_MAX];
-	CLOSE_FD int from = -1;
-	int ready[2], status;
+	int status;
 	pid_t pid;
 
 	if (own_path(OWN_AGENT, path, sizeof(path)))
 		return -ENOENT;
-	if (pipe2(ready, O_CLOEXEC))
-		return -errno;
-	from = ready[0];
 	pid = fork();
 	if (pid == 0) {
 		pid = fork();
 		if (pid)
 			_exit(pid < 0 ? EXIT_FAILURE : EXIT_SUCCESS);
 		shed_wishes();
-		become_agent(path, "--user", ready[1], -1);
+		become_agent(path, "--user", what, fd, -1);
 	}
-	close(ready[1]);
 	while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
 		;
-	if (pid < 0)
-		return -EAGAIN;
+	return pid < 0 ? -EAGAIN : 0;
+}
+
+int agent_start_own(void)
+{
+	CLOSE_FD int from = -1;
+	int ready[2], err;
+
+	if (pipe2(ready, O_CLOEXEC))
+		return -errno;
+	from = ready[0];
+	err = start_own("--ready-fd", ready[1]);
+	close(ready[1]);
+	if (err)
+		return err;
 	/* It may have given up because another was quicker: who connects will see. */
 	return wait_ready(from, OWN_TIMEOUT_MS) == SILENT ? -ETIMEDOUT : 0;
+}
+
+int agent_start_own_behind(void)
+{
+	CLOSE_FD int self = (int)syscall(SYS_pidfd_open, getpid(), 0);
+
+	return self < 0 ? -errno : start_own("--program-fd", self);
+}
+
+int agent_greet(void)
+{
+	struct ctl_msg hello = { .op = CTL_HELLO };
+	CLOSE_FD int fd = -1;
+	int err = ctl_connect(&fd);
+
+	return err ? err : ctl_tell(fd, &hello);
 }
 
 /* The process that listens, as the kernel knows it; -1 if it cannot be watched. */

@@ -14,10 +14,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/must.h"
 #include "conf/conf.h"
+
+#define AGENT_START_MS 1000	/* it takes some 10 ms; a program waits for it this long at most */
 
 struct wish {
 	const char *profile;	/* NULL: the environment's, else "default" */
@@ -120,8 +123,25 @@ static void set_profile(const struct profile *p, bool named)
 
 /* Programs of one host need no more than an agent of one's own, which anybody may start. That we
  * said hello to it keeps it until the program ends (agent/own.c O3), whether its first socket
- * comes early or late. What goes wrong is nothing to stop for: `onramp why` says it. */
+ * comes early or late. Nobody waits here: an agent that is being started says nothing, and the
+ * library waits for it if the program's first socket comes sooner (sock/stack.c). What goes wrong
+ * is nothing to stop for: `onramp why` says it. */
 static void meet_agent(void)
+{
+	struct timespec now;
+	char due[16];
+
+	must(unsetenv("ONRAMP_AGENT_DUE") == 0);
+	if (agent_greet() != -ECONNREFUSED || agent_start_own_behind())
+		return;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	snprintf(due, sizeof(due), "%u",
+		 (unsigned)(now.tv_sec * 1000 + now.tv_nsec / 1000000 + AGENT_START_MS));
+	must(setenv("ONRAMP_AGENT_DUE", due, 1) == 0);
+}
+
+/* With --strict it must be there before the program is. */
+static void await_agent(void)
 {
 	CLOSE_FD int ctl = agent_connect();
 
@@ -200,7 +220,9 @@ static int run(const struct cmd *c, int argc, char **argv)
 	} else {
 		set_profile(&p, w.profile != NULL);
 	}
-	if (rc == 0)
+	if (rc == 0 && (w.strict || p.strict))
+		await_agent();
+	else if (rc == 0)
 		meet_agent();
 	if (w.strict || (rc == 0 && p.strict)) {
 		find_program(argv[optind], program, sizeof(program));

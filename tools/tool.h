@@ -89,6 +89,10 @@ int agent_start(const struct cmd *c);
 /* Starts one's own agent, nobody's child, and waits a little until it is ready. Says nothing: 0,
  * or -errno. Another one that was started at the same moment is as good. */
 int agent_start_own(void);
+/* The same without waiting: it stays while this process lives, whatever it becomes. */
+int agent_start_own_behind(void);
+/* Says hello for this process and does not wait for an answer. */
+int agent_greet(void);
 /* Tells it to remove everything and exit, and waits until it has. 0 or -errno. */
 int agent_stop(int ctl);
 /* The i-th attached link, or stack; -ENOENT past the end. *ret_segment: -1 if not ours to see. */

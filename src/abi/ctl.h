@@ -20,7 +20,8 @@
 #define CTL_VERSION 1
 
 enum ctl_op {
-	CTL_HELLO = 1,		/* any client first: version and layout hash; reply: agent's */
+	CTL_HELLO = 1,		/* any client first: version and layout hash; reply: agent's. Optionally fd:
+				 * pidfd of the program that is spoken for, if it is not the caller */
 	CTL_STACK_GET = 2,	/* program: a stack. Reply u.stack; fds: segment, mirror (read-only),
 				 * front, pipe (read end), xsk[n_vis], bell[N_WAITERS]. Optionally
 				 * sends no fd. n_vis may be 0: same-host traffic only. */

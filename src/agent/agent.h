@@ -151,6 +151,7 @@ struct own {
 
 struct agent {
 	int	 epfd, listen_fd, signal_fd, keeper_fd, ready_fd;
+	int	 program_fd;	/* pidfd of the program that this agent of one's own is started for; -1: none */
 	int	 spare_fd;	/* given up for a moment when there are no more (ctl.c) */
 	pid_t	 keeper_pid;
 	bool	 stop;
@@ -196,7 +197,10 @@ void ctl_retry(struct agent *a);	/* those that wait for a lease */
 /* own.c */
 int  own_open(struct agent *a);			/* makes directory and socket, and listens */
 void own_close(struct agent *a);
-void own_met(struct agent *a, const struct client *c);	/* a program said hello: stay while it lives */
+/* A program said hello, or `pidfd` (-1: none) was sent for it: the agent stays while it lives. */
+void own_met(struct agent *a, const struct client *c, int pidfd);
+void own_meet(struct agent *a, int pidfd, pid_t pid);	/* takes the descriptor */
+void own_hand_over(int pidfd);		/* tells the agent that was quicker of our program */
 bool own_mark(const struct agent *a, const void *mark);	/* epoll reports a program's end */
 void own_gone(struct agent *a, void *mark);
 int  own_timeout(const struct agent *a);		/* ms until own_settle() may end it; -1: not idle */

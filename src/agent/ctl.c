@@ -202,7 +202,7 @@ static int act(struct agent *a, struct request *rq)
 	case CTL_HELLO:
 		rq->c->greeted = true;
 		if (a->own)
-			own_met(a, rq->c);
+			own_met(a, rq->c, rq->fd);
 		return 0;
 	case CTL_STACK_GET:
 		return stack_get(a, rq);

@@ -90,7 +90,7 @@ static int stage_options(struct agent *a, int argc, char **argv)
 {
 	static const struct option longs[] = {
 		{ "ready-fd", required_argument, NULL, 'r' }, { "verbose", no_argument, NULL, 'v' },
-		{ "user", no_argument, NULL, 'u' },
+		{ "user", no_argument, NULL, 'u' }, { "program-fd", required_argument, NULL, 'p' },
 		{ "help", no_argument, NULL, 'h' }, { "version", no_argument, NULL, 'V' }, { 0 },
 	};
 	char *end;
@@ -105,6 +105,9 @@ static int stage_options(struct agent *a, int argc, char **argv)
 				return 2;
 			}
 			(void)fcntl(a->ready_fd, F_SETFD, FD_CLOEXEC);
+			break;
+		case 'p':	/* undocumented: `onramp run` alone says it */
+			a->program_fd = (int)strtol(optarg, &end, 10);
 			break;
 		case 'v':
 			a->verbose = true;
@@ -249,6 +252,8 @@ static int start(struct agent *a)
 			agt_log("cannot start: %s: %s", stages[i].name, strerror(-err));
 		return err;
 	}
+	if (a->own)
+		own_meet(a, a->program_fd, -1);
 	if (a->ready_fd >= 0) {
 		if (write(a->ready_fd, "ready\n", 6) != 6)
 			agt_log("nobody reads --ready-fd");
@@ -393,7 +398,7 @@ int main(int argc, char **argv)
 	int err;
 
 	a->listen_fd = a->keeper_fd = a->ready_fd = a->mirror_fd = a->epfd = a->signal_fd = -1;
-	a->ringer = -1;
+	a->ringer = a->program_fd = -1;
 	err = stage_options(a, argc, argv);
 	if (err)
 		return err;
@@ -405,6 +410,8 @@ int main(int argc, char **argv)
 	err = start(a);
 	if (!err)
 		run(a);
+	else if (err == -EADDRINUSE && a->own)
+		own_hand_over(a->program_fd);
 	stop(a);
 	return err ? 1 : 0;
 }

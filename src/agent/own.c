@@ -17,7 +17,8 @@
  *      for again.
  *  O3  It stays while there is a stack, a connection, or a program that ever said hello. The last
  *      is how a program started by `onramp run` keeps its agent before its first socket: the
- *      pidfd outlives exec(), and nothing of it is in the program.
+ *      pidfd outlives exec(), and nothing of it is in the program. An agent that was started for a
+ *      program has its pidfd from the beginning; if another agent was quicker, it gets it (own_hand_over()).
  */
 #include "agent/agent.h"
 
@@ -260,27 +261,52 @@ static int pidfd_of(const struct client *c)
 	return c->cred.pid > 0 ? (int)syscall(SYS_pidfd_open, c->cred.pid, 0) : -1;
 }
 
-void own_met(struct agent *a, const struct client *c)
+static struct program *program_of(struct agent *a, pid_t pid)
 {
-	struct program *unused = NULL, *p;
-	struct epoll_event ev = { .events = EPOLLIN };
+	struct program *p;
 
-	for (p = a->own_state.programs; p < a->own_state.programs + N_PROGRAMS; p++) {
-		if (p->pidfd >= 0 && p->pid == c->cred.pid)
-			return;
-		if (p->pidfd < 0 && !unused)
-			unused = p;
+	for (p = a->own_state.programs; p < a->own_state.programs + N_PROGRAMS; p++)
+		if (pid ? p->pidfd >= 0 && p->pid == pid : p->pidfd < 0)
+			return p;
+	return NULL;
+}
+
+void own_meet(struct agent *a, int pidfd, pid_t pid)
+{
+	struct program *p = program_of(a, 0);
+	struct epoll_event ev = { .events = EPOLLIN, .data.ptr = p };
+
+	if (pidfd < 0)
+		return;
+	if (!p) {
+		(void)close(pidfd);
+		return;
 	}
-	if (!unused)
+	*p = (struct program){ .pidfd = pidfd, .pid = pid };
+	(void)fcntl(pidfd, F_SETFD, FD_CLOEXEC);
+	if (epoll_ctl(a->epfd, EPOLL_CTL_ADD, pidfd, &ev))
+		own_gone(a, p);
+}
+
+void own_met(struct agent *a, const struct client *c, int pidfd)
+{
+	if (pidfd >= 0)
+		own_meet(a, fcntl(pidfd, F_DUPFD_CLOEXEC, 3), -1);
+	else if (!program_of(a, c->cred.pid))
+		own_meet(a, pidfd_of(c), c->cred.pid);
+}
+
+void own_hand_over(int pidfd)
+{
+	struct ctl_call call;
+	int fd;
+
+	if (pidfd < 0 || ctl_connect_own(&fd))
 		return;
-	unused->pidfd = pidfd_of(c);
-	unused->pid = c->cred.pid;
-	if (unused->pidfd < 0)
-		return;
-	(void)fcntl(unused->pidfd, F_SETFD, FD_CLOEXEC);
-	ev.data.ptr = unused;
-	if (epoll_ctl(a->epfd, EPOLL_CTL_ADD, unused->pidfd, &ev))
-		own_gone(a, unused);
+	ctl_prepare(&call, CTL_HELLO);
+	call.send_fd = pidfd;
+	(void)!ctl_call(fd, &call);
+	(void)close(fd);
 }
 
 bool own_mark(const struct agent *a, const void *mark)

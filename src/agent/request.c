@@ -25,7 +25,7 @@
 #define ANY_TIME	(1u << 5)	/* before HELLO too */
 
 static const struct { uint8_t known, wants; } rules[] = {
-	[CTL_HELLO]	 = { 1, ANY_TIME },
+	[CTL_HELLO]	 = { 1, ANY_TIME | MAY_FD },
 	[CTL_STACK_GET]	 = { 1, NO_STACK | MAY_FD },
 	[CTL_LEASE_ADD]	 = { 1, WANTS_STACK | WANTS_FD },
 	[CTL_LEASE_DEL]	 = { 1, WANTS_STACK },

@@ -93,6 +93,7 @@ static void read_environment(void)
 	uint32_t us = parse_u32(secure_getenv("ONRAMP_SPIN_US"), SPIN_DEFAULT_US);
 
 	self.max_spinning = spare_cores();
+	self.agent_due_ms = parse_u32(secure_getenv("ONRAMP_AGENT_DUE"), 0);
 	self.spins = us >= LONG_SPIN_US;
 	self.x.spin_ns = self.spin_ns = (uint32_t)min_u64((uint64_t)us * NS_PER_US, UINT32_MAX);
 	self.strict = strict && strict[0] == '1';

@@ -63,6 +63,7 @@ struct self {
 	uint32_t state;		/* enum stack_state; atomic */
 	struct exec x;
 	uint64_t ports_at, ports_wait_ns;	/* when the agent may be asked for ports again */
+	uint32_t agent_due_ms;	/* until when one is being started, in ms of the clock's low half; 0: none is */
 	uint64_t retry_at;	/* ns: before this, no second attempt to get a stack */
 	uint16_t reason;	/* why there is none */
 	uint8_t	 strict, spins;	/* spins: the profile's waits never sleep on their own account */

@@ -38,6 +38,17 @@ static enum reason reason_of(int err)
 	}
 }
 
+#define AGENT_START_MS	1000	/* as tools/run.c says */
+#define LOOK_NS		NS_PER_MS
+
+/* `onramp run` has started an agent and not waited for it. */
+static bool agent_is_coming(void)
+{
+	uint32_t left = self.agent_due_ms - (uint32_t)(host_now() / NS_PER_MS);
+
+	return self.agent_due_ms && left <= AGENT_START_MS && left;
+}
+
 static enum reason get_stack(void)
 {
 	uint32_t i;
@@ -45,7 +56,12 @@ static enum reason get_stack(void)
 
 	if (fd_table() < 0)
 		return REASON_AGENT_REFUSED;
-	err = exec_open(&self.x, EXEC_APP, fd_private_min());
+	for (;;) {
+		err = exec_open(&self.x, EXEC_APP, fd_private_min());
+		if (err != -ECONNREFUSED || !agent_is_coming())
+			break;
+		host_nap(LOOK_NS);
+	}
 	self.x.spin_ns = self.spin_ns;
 	if (err)
 		return reason_of(err);
