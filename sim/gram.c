@@ -70,14 +70,15 @@ static uint32_t make(const struct gram *g, uint32_t i, bool back)
 static int64_t send_ap(struct sim *w, struct turn *t, struct gram *g, uint32_t side, const struct udp_addr *to,
 		       const struct iovec *v, uint32_t n)
 {
-	struct udp_addr from = { side ? g->raddr : g->laddr, side ? g->rport : g->lport };
+	struct udp_origin o = { .src = { side ? g->raddr : g->laddr, side ? g->rport : g->lport },
+				.dst = *to, .ttl = 64 };
 	uint32_t slot;
 
 	if (ap_pair_find(t, g->s[!side]->seg->stack_id, &slot)) {
 		pair_want(w, g->s[side], g->s[!side]);
 		return -EAGAIN;
 	}
-	return ap_dgram(t, slot, &from, to, v, n);
+	return ap_dgram(t, slot, &o, 0, v, n);
 }
 
 static int64_t send_one(struct sim *w, struct turn *t, struct gram *g, struct sk *sk, uint32_t side, uint32_t i)
@@ -90,7 +91,7 @@ static int64_t send_one(struct sim *w, struct turn *t, struct gram *g, struct sk
 	v[1] = (struct iovec){ scratch + n / 3, n - n / 3 };
 	if (w->k.aperture)
 		return send_ap(w, t, g, side, &to, v, 2);
-	return udp_send(t, sk, v, 2, g->connected && !side ? NULL : &to);
+	return udp_send(t, sk, v, 2, &(struct udp_out){ .to = g->connected && !side ? NULL : &to });
 }
 
 static void check_one(struct sim *w, struct gram *g, uint32_t side, uint32_t n, uint32_t full,
@@ -113,17 +114,17 @@ static void check_one(struct sim *w, struct gram *g, uint32_t side, uint32_t n, 
 static void receive(struct sim *w, struct turn *t, struct gram *g, struct sk *sk, uint32_t side)
 {
 	struct iovec v = { scratch, sizeof(scratch) };
-	struct udp_addr from;
-	uint32_t full = 0, i;
+	struct udp_arrival a;
+	uint32_t i;
 	int64_t n;
 
 	for (;;) {
-		n = udp_recv(t, sk, &v, 1, 0, &from, &full);
+		n = udp_recv(t, sk, &v, 1, 0, &a);
 		if (n == -EAGAIN && (sk->ready & EPOLLIN))
 			sim_fail(w, "S4: UDP: EPOLLIN, yet EAGAIN");
 		if (n < 0)
 			return;
-		check_one(w, g, side, (uint32_t)n, full, &from);
+		check_one(w, g, side, (uint32_t)n, a.full, &a.from);
 		if (side)
 			g->n_got++;
 		else

@@ -71,7 +71,8 @@ struct ap_dgram {
 	uint32_t len;		/* bytes of payload */
 	struct ipaddr src, dst;
 	uint16_t sport, dport;
-	uint32_t pad;
+	uint8_t	 ttl, tos;	/* as an IP header would have them */
+	uint16_t pad;
 };
 static_assert(sizeof(struct ap_dgram) == 48, "whole words");
 

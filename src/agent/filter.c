@@ -76,6 +76,7 @@ static struct dev_info info_of(const struct nic *n, uint32_t role)
 			      .frame_max = n->mtu + ETH_HLEN };
 
 	memcpy(d.mac, n->mac, sizeof(d.mac));
+	d.generic = role == DEV_NIC && n->mode == ATTACH_GENERIC;
 	return d;
 }
 

@@ -106,6 +106,7 @@ int link_attach(struct agent *a, const struct ctl_link *l, char *text, size_t te
 		return err;
 	}
 	n->mode = mode;
+	filter_nic(a, n);	/* which the program must know, too */
 	(void)snprintf(n->note, sizeof(n->note), "%s", note);
 	(void)snprintf(text, text_bytes, "%s: %s", l->name, note);
 	mirror_links_changed(a);

@@ -54,7 +54,8 @@ struct dev_info {		/* what a program must know of the device it runs on */
 	__u32 frame_max;	/* bytes of the longest frame the interface takes, Ethernet header included */
 	__u32 xsk;		/* VF application end, or NIC with a direct stack: index into xsks */
 	__u8  mac[6];		/* the interface's */
-	__u8  pad[2];
+	__u8  generic;		/* NIC: the program runs on skbs */
+	__u8  pad;
 };
 
 struct vf_count {		/* per CPU, per vf_devs index */

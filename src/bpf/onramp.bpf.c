@@ -10,7 +10,8 @@
  *
  * Rules (the tests in test/apps/agent.sh carry the numbers):
  *  B1  A frame that is not certainly ours goes to the kernel untouched: other protocols, VLAN
- *      tags, fragments, IPv6 extension headers, addresses that are not this interface's.
+ *      tags, fragments, IPv6 extension headers, addresses that are not this interface's; and what
+ *      a sender or a GRO made of several datagrams (UDP_SEGMENT): here it would look like one.
  *  B2  What a stack sends has the interface's MAC and one of its addresses as source, is TCP or
  *      UDP, whole, not longer than the interface's MTU, and its replies would come back to that
  *      very stack. So nobody can speak for another's port, and rx and tx cannot disagree.
@@ -24,6 +25,7 @@
 #include <linux/in.h>
 #include <linux/ip.h>
 #include <linux/ipv6.h>
+#include <bpf/bpf_core_read.h>
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
@@ -330,6 +332,47 @@ static __always_inline int parse_received(struct xdp_md *ctx, const __u8 *h, str
 	return -1;
 }
 
+/*
+ * What the kernel has behind an xdp_md, as far as it is looked at here; offsets are found when the
+ * program is loaded.
+ */
+struct xdp_buff {
+	void *data_hard_start;
+	__u32 frame_sz;
+} __attribute__((preserve_access_index));
+
+struct skb_shared_info {
+	__u16 gso_size;
+} __attribute__((preserve_access_index));
+
+extern void *bpf_cast_to_kern_ctx(void *ctx) __ksym __weak;
+
+/*
+ * Several datagrams in one buffer. A native driver has none such. In generic mode the buffer is
+ * an skb, which says so at its end: where the kernel lets us look (6.2 and later), all are found, else
+ * those that are longer than a frame of this interface can be.
+ */
+static __always_inline int is_several(struct xdp_md *ctx, const struct tuple *t, const struct dev_info *d)
+{
+	struct xdp_buff *x;
+	__u16 gso_size = 0;
+	__u64 at;
+
+	if (t->proto != IPPROTO_UDP || !d->generic)
+		return 0;
+	if (ETH_HLEN + t->ip_bytes > d->frame_max)
+		return 1;
+	if (!bpf_cast_to_kern_ctx)
+		return 0;
+	x = bpf_cast_to_kern_ctx(ctx);
+	at = (__u64)(long)x->data_hard_start + x->frame_sz -
+	     ((bpf_core_type_size(struct skb_shared_info) + 63) & ~63ull);	/* xdp_data_hard_end() */
+	at += bpf_core_field_offset(struct skb_shared_info, gso_size);
+	if (bpf_probe_read_kernel(&gso_size, sizeof(gso_size), (const void *)(long)at))
+		return 0;
+	return gso_size != 0;
+}
+
 static __always_inline int pass(__u32 nic)
 {
 	struct nic_count *c = bpf_map_lookup_elem(&nic_counts, &nic);
@@ -356,7 +399,7 @@ int xdp_nic(struct xdp_md *ctx)
 	h = headers(ctx, &room);
 	if (!h || parse_ip(h, &t, 1) || !is_local(&t.k.laddr, ifindex))
 		return pass(d->nic);
-	if (parse_received(ctx, h, &t))
+	if (parse_received(ctx, h, &t) || is_several(ctx, &t, d))
 		return pass(d->nic);
 	slot = resolve(&t);
 	if (slot == NO_SLOT || slot > N_SLOTS)

@@ -43,13 +43,20 @@ static void note_flow(struct parting *p, struct sk *sk)
 	f->proto = sk->proto;
 }
 
+/* A connected datagram socket has an address that its lease may not have. */
+void lease_of_sk(const struct sk *sk, struct ctl_lease *ret)
+{
+	memset(ret, 0, sizeof(*ret));
+	ret->laddr = sk->kind == SK_UDP ? udp_of(sk)->bound : sk->laddr;
+	ret->lport = sk->lport;
+	ret->proto = sk->proto;
+	ret->family6_dual = sk->flags & SK_F_FAMILY6 && !(sk->flags & SK_F_V6ONLY);
+}
+
 static void note_lease(struct parting *p, const struct sk *sk)
 {
 	p->leased = sk->user & SKU_LEASED;
-	p->lease.laddr = sk->laddr;
-	p->lease.lport = sk->lport;
-	p->lease.proto = sk->proto;
-	p->lease.family6_dual = sk->flags & SK_F_FAMILY6 && !(sk->flags & SK_F_V6ONLY);
+	lease_of_sk(sk, &p->lease);
 }
 
 /* Connections that live under a listener's lease keep their packets by exact entries. Those in

@@ -7,31 +7,11 @@
  *
  * All that waits is one range (sk_zc_take()): Linux, too, adds to the last notification what follows on it.
  */
-#include "sock/io.h"
+#include "sock/dgram.h"
 
 #include <errno.h>
 #include <linux/errqueue.h>
 #include <netinet/in.h>
-
-/* As Linux's put_cmsg(): what does not fit is cut off, and MSG_CTRUNC says so. */
-static void put_cmsg(struct msghdr *m, int level, int type, const void *p, size_t n)
-{
-	struct cmsghdr h = { .cmsg_len = CMSG_LEN(n), .cmsg_level = level, .cmsg_type = type };
-	size_t room = m->msg_control ? m->msg_controllen : 0;
-
-	m->msg_controllen = 0;
-	if (room < sizeof(h)) {
-		m->msg_flags |= MSG_CTRUNC;
-		return;
-	}
-	if (room < h.cmsg_len) {
-		m->msg_flags |= MSG_CTRUNC;
-		h.cmsg_len = room;
-	}
-	memcpy(m->msg_control, &h, sizeof(h));
-	memcpy((uint8_t *)m->msg_control + sizeof(h), p, h.cmsg_len - sizeof(h));
-	m->msg_controllen = min_u64(room, CMSG_SPACE(n));
-}
 
 static void describe(struct msghdr *m, uint32_t first, uint32_t last, bool v6)
 {
@@ -40,11 +20,13 @@ static void describe(struct msghdr *m, uint32_t first, uint32_t last, bool v6)
 		struct sockaddr_in6 offender;	/* nobody: zero */
 	} err = { .ee = { .ee_origin = SO_EE_ORIGIN_ZEROCOPY, .ee_code = SO_EE_CODE_ZEROCOPY_COPIED,
 			  .ee_info = first, .ee_data = last } };
+	struct cmsg_out c = { .at = m->msg_control, .room = m->msg_controllen };
 	size_t n = sizeof(err.ee) + (v6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in));
 
-	m->msg_flags = MSG_ERRQUEUE;
+	cmsg_put(&c, v6 ? IPPROTO_IPV6 : IPPROTO_IP, v6 ? IPV6_RECVERR : IP_RECVERR, &err, n);
+	m->msg_flags = MSG_ERRQUEUE | c.flags;
 	m->msg_namelen = 0;
-	put_cmsg(m, v6 ? IPPROTO_IPV6 : IPPROTO_IP, v6 ? IPV6_RECVERR : IP_RECVERR, &err, n);
+	m->msg_controllen = c.used;
 }
 
 int64_t errqueue_read(struct ent e, struct msghdr *m)

@@ -11,6 +11,9 @@ struct io {
 	int	 flags;		/* MSG_* */
 	uint32_t core_flags;	/* TCP_SEND_*, TCP_RECV_*; the callee's */
 	int	 fd;
+	/* Datagrams: control messages. Receiving: the program's buffer, and after it what of it is used. */
+	void	*ctl;
+	size_t	 ctl_n;
 };
 
 uint64_t iov_bytes(const struct iovec *v, uint32_t n);

@@ -115,27 +115,45 @@ enum reason local_connect(struct ent *e, struct local_open *o)
 
 static int64_t iov_all(const struct io *io) { return (int64_t)iov_bytes(io->iov, io->n_iov); }
 
-int64_t local_dgram(struct ent e, const struct io *io, const struct udp_addr *to)
+/* From where, and what the header would say: of this datagram, or of the socket. */
+static void fill_origin(const struct sk *sk, const struct udp_out *out, struct udp_origin *o)
 {
-	struct udp_addr dst = { local_target(&to->addr), to->port }, src;
-	uint32_t stack = ap_lookup(&self.x.map, IPPROTO_UDP, &dst.addr, dst.port), slot;
+	const struct udp_opts *so = &udp_of(sk)->o;
+	bool is4 = ip_is4(&o->dst.addr);
+
+	o->src.port = sk->lport;
+	o->src.addr = out->src ? *out->src : ip_is_any(&sk->laddr) ? source_for(&o->dst.addr) : sk->laddr;
+	o->ttl = out->set & UDP_OUT_TTL ? out->ttl : is4 ? so->ttl : so->hops;
+	o->ttl = o->ttl ? o->ttl : 64;
+	o->tos = out->set & UDP_OUT_TOS ? out->tos : is4 ? so->tos : so->tclass;
+}
+
+#define MAX_SEGS 64		/* of UDP_SEGMENT, in the kernels that allow fewest */
+
+int64_t local_dgram(struct ent e, const struct io *io, const struct udp_out *out)
+{
+	struct udp_origin o = { .dst = { local_target(&out->to->addr), out->to->port } };
+	uint32_t stack = ap_lookup(&self.x.map, IPPROTO_UDP, &o.dst.addr, o.dst.port), slot, seg;
 	int64_t r = -EBADF;
 	struct turn t;
 	struct sk *sk;
 
-	if (!stack || pair_with(stack, &slot))
+	/* The loopback is all that leads here; what else was asked for is the kernel's to refuse. */
+	if (!stack || out->ifindex > 1 || (out->src && !local_is(out->src)) || pair_with(stack, &slot))
 		return SK_PASS;
 	if (!sk_enter(&t))
 		return nest_error(e);
 	sk = sk_find(&t, (sk_h){ e.h });
 	if (sk && sk->err) {
-		r = -sk->err;
-		sk->err = 0;
+		r = udp_take_error(&t, sk);
 	} else if (sk && sk->flags & SK_F_WR_SHUT) {
 		r = -EPIPE;
 	} else if (sk) {
-		src = (struct udp_addr){ ip_is_any(&sk->laddr) ? source_for(&dst.addr) : sk->laddr, sk->lport };
-		r = ap_dgram(&t, slot, &src, &dst, io->iov, io->n_iov);
+		seg = out->set & UDP_OUT_SEG ? out->seg : udp_of(sk)->o.seg;
+		fill_origin(sk, out, &o);
+		r = seg && iov_all(io) > seg && (iov_all(io) > (int64_t)seg * MAX_SEGS || udp_of(sk)->o.no_check) ?
+		    -ECONNREFUSED :
+		    ap_dgram(&t, slot, &o, seg, io->iov, io->n_iov);
 		/* A full queue drops it, as a full receive buffer does; the sender is not told. */
 		r = r == -EAGAIN || r == 0 ? iov_all(io) : r == -ECONNREFUSED ? SK_PASS : r;
 	}

@@ -18,6 +18,6 @@ struct ipaddr local_target(const struct ipaddr *to);
 /* REASON_NONE: e->h is the connection, established. REASON_LOCAL: the kernel's peer. */
 must_check enum reason local_connect(struct ent *e, struct local_open *o);
 /* SK_PASS: nobody of ours is there; the kernel sends it. */
-int64_t local_dgram(struct ent e, const struct io *io, const struct udp_addr *to);
+int64_t local_dgram(struct ent e, const struct io *io, const struct udp_out *out);
 
 #endif

@@ -141,7 +141,8 @@ int64_t sk_preadv64v2(int fd, const struct iovec *v, int n, off_t at, int flags)
 int64_t sk_recvmsg(int fd, struct msghdr *m, int flags)
 {
 	struct iov_copy c;
-	struct io io = { .n_iov = (uint32_t)m->msg_iovlen, .flags = flags, .fd = fd };
+	struct io io = { .n_iov = (uint32_t)m->msg_iovlen, .flags = flags, .fd = fd, .ctl = m->msg_control,
+			 .ctl_n = m->msg_controllen };
 	socklen_t sa_n = m->msg_namelen;
 	struct ent e = fd_get(fd);
 	int64_t r;
@@ -158,18 +159,51 @@ int64_t sk_recvmsg(int fd, struct msghdr *m, int flags)
 	if (r < 0)
 		return r;
 	m->msg_namelen = m->msg_name ? sa_n : 0;
-	m->msg_controllen = 0;
+	m->msg_controllen = e.kind == FD_UDP ? io.ctl_n : 0;
 	m->msg_flags = got | (flags & MSG_OOB);
 	return r;
 }
 
+/* As the kernel, a failure after the first message is kept for the next call (SO_ERROR's place). */
+static void keep_error(int fd, int64_t r)
+{
+	struct ent e = fd_get(fd);
+	struct turn t;
+	struct sk *sk;
+
+	if (r == -EAGAIN || r == SK_PASS || e.kind != FD_UDP || !sk_enter(&t))
+		return;
+	sk = sk_find(&t, (sk_h){ e.h });
+	if (sk && !sk->err) {
+		sk_error(&t, sk, (int)-r);
+		sk_ready(&t, sk, EPOLLERR, 0);
+	}
+	sk_leave(&t, false);
+}
+
+/* What is left of the time; false: nothing. */
+static bool time_left(uint64_t until, struct timespec *to)
+{
+	uint64_t now = host_now(), left = until > now ? until - now : 0;
+
+	*to = (struct timespec){ (time_t)(left / NS_PER_S), (long)(left % NS_PER_S) };
+	return left != 0;
+}
+
+/* recvmmsg(2): the time is looked at after each message only, so a call that waits for its first
+ * waits for ever; what is left of it is written back if there was one. */
 int64_t sk_recvmmsg(int fd, struct mmsghdr *m, unsigned n, int flags, struct timespec *to)
 {
-	uint64_t until = to ? until_ns((uint64_t)to->tv_sec * NS_PER_S + (uint64_t)to->tv_nsec) : NEVER_NS;
 	int each = flags & ~MSG_WAITFORONE;
-	unsigned i;
+	uint64_t until = NEVER_NS;
 	int64_t r = 0;
+	unsigned i;
 
+	if (to && (to->tv_sec < 0 || to->tv_nsec < 0 || to->tv_nsec >= (long)NS_PER_S))
+		return -EINVAL;
+	if (to)
+		until = until_ns((uint64_t)to->tv_sec * NS_PER_S + (uint64_t)to->tv_nsec);
+	n = n > IOV_MAX ? IOV_MAX : n;
 	for (i = 0; i < n; i++) {
 		r = sk_recvmsg(fd, &m[i].msg_hdr, each);
 		if (r < 0)
@@ -177,11 +211,13 @@ int64_t sk_recvmmsg(int fd, struct mmsghdr *m, unsigned n, int flags, struct tim
 		m[i].msg_len = (unsigned)r;
 		if (flags & MSG_WAITFORONE)
 			each |= MSG_DONTWAIT;
-		if (until != NEVER_NS && host_now() >= until) {
+		if ((to && !time_left(until, to)) || m[i].msg_hdr.msg_flags & MSG_OOB) {
 			i++;
 			break;
 		}
 	}
+	if (i && r < 0)
+		keep_error(fd, r);
 	return i ? (int64_t)i : r;
 }
 
@@ -242,7 +278,8 @@ int64_t sk_pwritev64v2(int fd, const struct iovec *v, int n, off_t at, int flags
 int64_t sk_sendmsg(int fd, const struct msghdr *m, int flags)
 {
 	struct iov_copy c;
-	struct io io = { .n_iov = (uint32_t)m->msg_iovlen, .flags = flags, .fd = fd };
+	struct io io = { .n_iov = (uint32_t)m->msg_iovlen, .flags = flags, .fd = fd, .ctl = m->msg_control,
+			 .ctl_n = m->msg_controllen };
 	int64_t r = copy_iov(&c, m->msg_iov, m->msg_iovlen);
 
 	if (r)
@@ -258,6 +295,7 @@ int64_t sk_sendmmsg(int fd, struct mmsghdr *m, unsigned n, int flags)
 	unsigned i;
 	int64_t r = 0;
 
+	n = n > IOV_MAX ? IOV_MAX : n;
 	me.batch = n > 1 ? n : 0;	/* one kick for all */
 	for (i = 0; i < n; i++) {
 		r = sk_sendmsg(fd, &m[i].msg_hdr, flags);

@@ -11,6 +11,7 @@
  * its handshake with the kernel and end it with us. Who comes by an interface that is not
  * attached, or is a program of this host that is not accelerated, meets the kernel's.
  */
+#include "sock/dgram.h"
 #include "sock/local.h"
 #include "sock/stream.h"
 
@@ -130,6 +131,7 @@ static enum reason udp_adopt(int fd, struct ent e)
 	struct ctl_lease l;
 	enum reason why = stack_need();
 	uint32_t rcvtimeo, sndtimeo;
+	struct udp_opts uo = { .pmtud4 = UDP_PMTUD_WANT, .pmtud6 = UDP_PMTUD_WANT };
 	struct tcp_opts o;
 	struct turn t;
 	struct sk *sk;
@@ -143,6 +145,7 @@ static enum reason udp_adopt(int fd, struct ent e)
 	if (why != REASON_NONE)
 		return why;
 	opts_read_back(fd, e, &o, &rcvtimeo, &sndtimeo);
+	dgram_opts_read_back(fd, e, &uo);
 	if (!sk_enter(&t))
 		return REASON_NO_SOCKET_SLOT;
 	err = udp_open(&t, &l.laddr, l.lport, &sk);
@@ -150,6 +153,9 @@ static enum reason udp_adopt(int fd, struct ent e)
 		take_over(&t, sk, e, SKU_LEASED | SKU_KERNEL_TOO);
 		sk->rcvtimeo_ms = rcvtimeo;
 		sk->sndtimeo_ms = sndtimeo;
+		sk->rcvbuf = o.rcvbuf_locked ? o.rcvbuf : sk->rcvbuf;
+		sk->sndbuf = o.sndbuf_locked ? o.sndbuf : sk->sndbuf;
+		udp_set_opts(&t, sk, &uo);
 		if (e.flags & FDF_V6 && !l.family6_dual && !ip_is4(&l.laddr))
 			sk->flags |= SK_F_V6ONLY;
 		e.h = sk->self;
@@ -214,11 +220,11 @@ static int64_t udp_reconnect(int fd, struct ent e, const struct sockaddr *sa, so
 	uint16_t port, lport;
 	struct turn t;
 	struct sk *sk;
-	int err = -EBADF, r = 0;
+	int err = -EBADF, r;
 	bool known = addr_parse(sa, n, &to, &port) == 0, local = known && local_is(&to);
 
-	if (!known || local)
-		r = sys_connect(fd, sa, n);
+	/* Fragments, and whatever else is not steered to us, find the kernel's by its peer. */
+	r = sys_connect(fd, sa, n);
 	if (r < 0)
 		return r;
 	if (local && source_of(fd, &mine, &lport))
@@ -235,8 +241,9 @@ static int64_t udp_reconnect(int fd, struct ent e, const struct sockaddr *sa, so
 	sk_leave(&t, false);
 	if (err != -EINVAL && err != -ENETUNREACH)
 		return err == -EAGAIN ? 0 : err;
-	r = sys_connect(fd, sa, n);	/* a peer that only the kernel reaches */
-	return r;
+	/* A peer that only the kernel reaches: ours would still be open to everybody. */
+	dgram_return(fd, e, REASON_NO_ROUTE);
+	return 0;
 }
 
 /* ---- bind ------------------------------------------------------------------------------------------ */

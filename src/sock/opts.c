@@ -9,12 +9,12 @@
  *   kernel's	options that would change what the kernel does with packets and that we cannot
  *		copy (SO_MARK, SO_BINDTODEVICE, TCP_MD5SIG, ...): set before the socket is decided,
  *		they decide it for the kernel, reason OPTION or TFO; on a socket of ours they are
- *		options that this TCP does not have
+ *		options that this TCP does not have, and a datagram socket returns to it (dgram_opts.c)
  *
  * Until connect() or listen() all options are the kernel socket's. Those that were set are
  * read back then; a socket on which setsockopt() was never called costs no system call.
  */
-#include "sock/self.h"
+#include "sock/dgram.h"
 #include "sock/stream.h"
 
 #include <errno.h>
@@ -238,13 +238,8 @@ void opts_read_back(int fd, struct ent e, struct tcp_opts *o, uint32_t *rcvtimeo
 
 bool opts_want_kernel(int fd, struct ent e)
 {
-	static const struct { int level, name; bool dgram_only; } theirs[] = {
-		{ SOL_SOCKET, SO_MARK, false },	   { SOL_SOCKET, SO_BROADCAST, true },
-		{ IPPROTO_IP, IP_PKTINFO, true },  { IPPROTO_IPV6, IPV6_RECVPKTINFO, true },
-		{ IPPROTO_IP, IP_RECVTOS, true },  { IPPROTO_IP, IP_RECVTTL, true },
-		{ IPPROTO_IP, IP_RECVERR, true },  { SOL_SOCKET, SO_TIMESTAMP, true },
-		{ SOL_SOCKET, SO_TIMESTAMPNS, true }, { IPPROTO_IP, IP_TRANSPARENT, false },
-		{ SOL_SOCKET, SO_ZEROCOPY, true },
+	static const struct { int level, name; } theirs[] = {
+		{ SOL_SOCKET, SO_MARK }, { IPPROTO_IP, IP_TRANSPARENT }, { IPPROTO_IP, IP_FREEBIND },
 	};
 	char dev[16] = "";
 	socklen_t n = sizeof(dev);
@@ -256,8 +251,7 @@ bool opts_want_kernel(int fd, struct ent e)
 	if (sys_getsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, dev, &n) == 0 && n > 0 && dev[0])
 		return true;
 	for (i = 0; i < n_elems(theirs); i++)
-		if ((!theirs[i].dgram_only || e.flags & FDF_DGRAM) &&
-		    kernel_int(fd, theirs[i].level, theirs[i].name, &v) && v)
+		if (kernel_int(fd, theirs[i].level, theirs[i].name, &v) && v)
 			return true;
 	return false;
 }
@@ -281,7 +275,7 @@ static int64_t give_int(int x, void *v, socklen_t *n)
 	return give(&x, sizeof(x), v, n);
 }
 
-static int64_t get_socket_level(struct ent e, struct sk *sk, int name, void *v, socklen_t *n,
+static int64_t get_socket_level(struct turn *t, struct ent e, struct sk *sk, int name, void *v, socklen_t *n,
 				const struct tcp_opts *o)
 {
 	struct timeval tv;
@@ -290,6 +284,10 @@ static int64_t get_socket_level(struct ent e, struct sk *sk, int name, void *v, 
 
 	switch (name) {
 	case SO_ERROR:
+		if (e.kind == FD_UDP) {
+			err = -udp_take_error(t, sk);
+			return err ? give_int(err, v, n) : SK_PASS;	/* the kernel's side may have one */
+		}
 		err = sk->err;
 		sk->err = 0;
 		return give_int(err, v, n);
@@ -347,8 +345,12 @@ static int64_t get_in_turn(struct turn *t, struct ent e, struct sk *sk, int leve
 	tcp_opts_default(&o);
 	if (e.kind != FD_UDP)
 		stream_get_opts(t, sk, &o);
+	/* A router's word about the path came to us. */
+	if (e.kind == FD_UDP && sk->flags & SK_F_CONNECTED && sk->path.flags & PATH_PMTU &&
+	    ((level == IPPROTO_IP && name == IP_MTU) || (level == IPPROTO_IPV6 && name == IPV6_MTU)))
+		return give_int(sk->path.mtu, v, n);
 	if (level == SOL_SOCKET)
-		r = get_socket_level(e, sk, name, v, n, &o);
+		r = get_socket_level(t, e, sk, name, v, n, &o);
 	else if (level == IPPROTO_TCP && e.kind == FD_TCP)
 		r = get_tcp_level(t, sk, name, v, n, &o);
 	if (r == SK_PASS && p && e.kind == FD_TCP)
@@ -430,15 +432,17 @@ static bool set_special(struct tcp_opts *o, struct sk *sk, int level, int name, 
 	return true;
 }
 
-static void set_in_turn(struct turn *t, struct ent e, struct sk *sk, int level, int name,
+/* False: from now on it is the kernel's. */
+static bool set_in_turn(struct turn *t, struct ent e, struct sk *sk, int level, int name,
 			const void *v, socklen_t n)
 {
 	const struct opt *p = opt_find(level, name);
+	struct udp_opts uo;
 	struct tcp_opts o;
 	int x;
 
 	if (set_timeout(sk, level, name, v, n))
-		return;
+		return true;
 	if (e.kind == FD_UDP) {
 		tcp_opts_default(&o);
 		o.rcvbuf = o.sndbuf = 0;
@@ -446,25 +450,29 @@ static void set_in_turn(struct turn *t, struct ent e, struct sk *sk, int level, 
 			sk->rcvbuf = o.rcvbuf ? o.rcvbuf : sk->rcvbuf;
 			sk->sndbuf = o.sndbuf ? o.sndbuf : sk->sndbuf;
 		}
-		return;
+		udp_get_opts(t, sk, &uo);
+		if (!dgram_opt_noted(&uo, level, name, v, n))
+			return false;
+		udp_set_opts(t, sk, &uo);
+		return true;
 	}
 	stream_get_opts(t, sk, &o);
 	if (p && n >= sizeof(x)) {
 		memcpy(&x, v, sizeof(x));
 		opt_put(&o, p, as_kept(level, name, x));
 	} else if (!set_special(&o, sk, level, name, v, n)) {
-		return;
+		return true;
 	}
 	stream_set_opts(t, sk, &o);
+	return true;
 }
 
-/* What is to be judged here: -errno, as the kernel would say. Datagrams of ours are sent without
- * notifications, so a socket that is to have them has to say so before it is decided. */
+/* What is to be judged here: -errno, as the kernel would say. */
 static int judge(struct ent e, int level, int name, const void *v, socklen_t n)
 {
 	int x = 0;
 
-	if (!v || n < sizeof(x))
+	if (e.kind == FD_UDP || !v || n < sizeof(x))
 		return 0;
 	memcpy(&x, v, sizeof(x));
 	if (level == IPPROTO_TCP && name == TCP_MD5SIG && n < sizeof(struct tcp_md5sig))
@@ -474,7 +482,7 @@ static int judge(struct ent e, int level, int name, const void *v, socklen_t n)
 	if (reason_of_option(level, name) == REASON_OPTION && name != TCP_ULP && is_switched_on(name, v, n))
 		return name == TCP_REPAIR ? -EPERM : -ENOPROTOOPT;
 	if (level == SOL_SOCKET && name == SO_ZEROCOPY)
-		return e.kind == FD_UDP ? -EOPNOTSUPP : x < 0 || x > 1 ? -EINVAL : 0;
+		return x < 0 || x > 1 ? -EINVAL : 0;
 	if (level == IPPROTO_TCP && name == TCP_WINDOW_CLAMP && x == 0 && e.kind == FD_TCP)
 		return -EINVAL;
 	for (size_t i = 0; i < n_elems(bounds) && e.kind == FD_TCP; i++)
@@ -488,16 +496,23 @@ static int judge(struct ent e, int level, int name, const void *v, socklen_t n)
 static int64_t set_undecided(int fd, struct ent e, int level, int name, const void *v, socklen_t n)
 {
 	enum reason why = reason_of_option(level, name);
+	struct udp_opts o = { .wants = 0 };
 	uint8_t set = FDF_OPTS;
+	int r;
 
 	if (why != REASON_NONE && !(e.flags & FDF_DGRAM) && is_switched_on(name, v, n)) {
-		int r = sys_setsockopt(fd, level, name, v, n);
-
+		r = sys_setsockopt(fd, level, name, v, n);
 		if (r >= 0)	/* what the kernel refuses decides nothing */
 			fd_kernel(fd, e, why);
 		return r;
 	}
-
+	/* Not all of what only the kernel can do could be read back later. */
+	if (e.flags & FDF_DGRAM && v && !dgram_opt_noted(&o, level, name, v, n)) {
+		r = sys_setsockopt(fd, level, name, v, n);
+		if (r == 0)
+			fd_kernel(fd, e, REASON_OPTION);
+		return r;
+	}
 	if (level == SOL_SOCKET && (name == SO_RCVBUF || name == SO_RCVBUFFORCE))
 		set |= FDF_RCVBUF;
 	if (level == SOL_SOCKET && (name == SO_SNDBUF || name == SO_SNDBUFFORCE))
@@ -509,6 +524,7 @@ static int64_t set_undecided(int fd, struct ent e, int level, int name, const vo
 int64_t sk_setsockopt(int fd, int level, int name, const void *v, socklen_t n)
 {
 	struct ent e = fd_get(fd);
+	bool kept = true;
 	struct turn t;
 	struct sk *sk;
 	int r;
@@ -533,7 +549,9 @@ int64_t sk_setsockopt(int fd, int level, int name, const void *v, socklen_t n)
 		return nest_error(e);
 	sk = sk_find(&t, (sk_h){ e.h });
 	if (sk)
-		set_in_turn(&t, e, sk, level, name, v, n);
+		kept = set_in_turn(&t, e, sk, level, name, v, n);
 	sk_leave(&t, false);
+	if (!kept)
+		dgram_return(fd, e, REASON_OPTION);
 	return sk ? 0 : -EBADF;
 }

@@ -23,6 +23,7 @@
 #include "core/net/net.h"
 #include "core/tcp/tcp.h"
 #include "core/udp/udp.h"
+#include "core/udp/udp_area.h"
 #include "core/vif/vif.h"
 #include "exec/ctl.h"
 #include "exec/exec.h"
@@ -46,6 +47,8 @@
 #define SKU_CONNECTING	(1u << 1)	/* connect() has not yet told of success */
 #define SKU_LEASED	(1u << 2)	/* holds a lease of its own on its local port */
 #define SKU_KERNEL_TOO	(1u << 3)	/* the kernel's socket below is bound or listens as well */
+#define SKU_RETURNED	(1u << 5)	/* a datagram socket that is the kernel's again (dgram_opts.c) */
+#define SKU_CORKED	(1u << 6)	/* ... that the kernel is putting a datagram together for (MSG_MORE) */
 #define SKU_SEEN	(1u << 4)	/* a name was asked for: keep what was told */
 
 struct ent {			/* a copy of an entry's word */
@@ -227,6 +230,7 @@ void opts_read_back(int fd, struct ent e, struct tcp_opts *o, uint32_t *rcvtimeo
 bool opts_want_kernel(int fd, struct ent e);	/* an option that only the kernel has is set */
 
 void conn_close(int fd, struct ent e);		/* one descriptor of a socket goes (open.c) */
+void lease_of_sk(const struct sk *sk, struct ctl_lease *ret);	/* as it was asked for */
 void conn_close_leased(void);			/* all that hold one, at exit */
 void epoll_close(int fd, struct ent e);
 void epoll_moved(int fd, struct ent e);		/* an undecided socket became ours */

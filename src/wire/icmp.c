@@ -66,6 +66,7 @@ bool wire_icmp_inner_parse(const uint8_t *p, uint32_t avail, bool is4, struct ic
 		return false;
 	if (avail - off < QUOTED_MIN)
 		return false;
+	ret->off = off;
 	ret->sport = get_be16(p + off);
 	ret->dport = get_be16(p + off + 2);
 	ret->seq = ret->proto == PROTO_TCP ? get_be32(p + off + 4) : 0;

@@ -13,12 +13,14 @@
 #define ICMP4_UNREACH		3
 #define ICMP4_FRAG_NEEDED	4	/* code of ICMP4_UNREACH */
 #define ICMP4_TIME_EXCEEDED	11
+#define ICMP4_FRAG_TIME		1	/* code of ICMP4_TIME_EXCEEDED: reassembly took too long */
 #define ICMP4_PARAM_PROBLEM	12
 
 #define ICMP6_UNREACH		1
 #define ICMP6_TOO_BIG		2
 #define ICMP6_TIME_EXCEEDED	3
 #define ICMP6_PARAM_PROBLEM	4
+#define ICMP6_INFO_MIN		128	/* below are errors */
 
 struct icmp_hdr {
 	uint8_t	 type, code;
@@ -32,6 +34,7 @@ struct icmp_inner {
 	uint8_t	 proto;		/* IPPROTO_TCP or IPPROTO_UDP */
 	uint16_t sport, dport;
 	uint32_t seq;		/* TCP only */
+	uint32_t off;		/* of the quoted transport header, from the quote's first byte */
 };
 
 /* False: fewer than 8 bytes. */

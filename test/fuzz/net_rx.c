@@ -378,9 +378,9 @@ static void step_user_udp(uint32_t how)
 	if (!sk)
 		return;
 	if (how & 16)
-		(void)!udp_recv(t, sk, &v, 1, how >> 5 & 1, NULL, NULL);
+		(void)!udp_recv(t, sk, &v, 1, how >> 5 & 3, NULL);
 	else
-		(void)!udp_send(t, sk, &w, 1, how & 32 ? &to : NULL);
+		(void)!udp_send(t, sk, &w, 1, &(struct udp_out){ .to = how & 32 ? &to : NULL });
 }
 
 static void step_world(uint32_t how)

@@ -16,10 +16,17 @@
  *   DIAL port n ms	connects back to that port n times, ms apart; each says "hi", waits for the end
  *   OOB text		sends the last byte of text as urgent data
  *
- * On the same port it sends back datagrams; one that begins with "n" n times, "-" not at all.
+ * On the same port it sends back datagrams; one that begins with "n" n times, "-" not at all, and
+ *
+ *   ?			answers what its header said: TTL, TOS, the sender's address, its length
+ *   !with ttl tos	comes back with these in its header
+ *   !cut seg n		n bytes come back, sent as one by UDP_SEGMENT
+ *   !icmp type code w	an ICMP error quotes it, with that word after the checksum; then "told" comes
+ *   !frag how n	n bytes come back in fragments (frag.h), made by hand
  */
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <netinet/udp.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -27,7 +34,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <unistd.h>
+
+#include "frag.h"
 
 static unsigned char pattern(uint64_t at)
 {
@@ -168,18 +178,123 @@ static void serve(int fd)
 		send(fd, text, strlen(text), MSG_OOB), drain(fd);
 }
 
+/* A datagram that came, and what its header said. */
+struct gram {
+	struct sockaddr_storage from, to;
+	socklen_t from_n;
+	int ttl, tos;
+	ssize_t n;
+	char buf[65536];
+};
+
+static bool gram_recv(int fd, struct gram *g)
+{
+	char ctl[256];
+	struct iovec v = { g->buf, sizeof(g->buf) - 1 };
+	struct msghdr m = { .msg_name = &g->from, .msg_namelen = sizeof(g->from), .msg_iov = &v, .msg_iovlen = 1,
+			    .msg_control = ctl, .msg_controllen = sizeof(ctl) };
+
+	g->ttl = g->tos = -1;
+	g->n = recvmsg(fd, &m, 0);
+	if (g->n < 0)
+		return false;
+	g->buf[g->n] = 0;
+	g->from_n = m.msg_namelen;
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(&m); c; c = CMSG_NXTHDR(&m, c)) {
+		if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_TTL)
+			memcpy(&g->ttl, CMSG_DATA(c), sizeof(int));
+		else if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_HOPLIMIT)
+			memcpy(&g->ttl, CMSG_DATA(c), sizeof(int));
+		else if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_TCLASS)
+			memcpy(&g->tos, CMSG_DATA(c), sizeof(int));
+		else if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_TOS)
+			g->tos = *CMSG_DATA(c);
+	}
+	return true;
+}
+
+static void send_with(int fd, const struct gram *g, int ttl, int tos, size_t n, uint16_t seg)
+{
+	static char zeros[65000];
+	char ctl[128] = "";
+	struct iovec v = { zeros, n };
+	struct msghdr m = { .msg_name = (void *)(uintptr_t)&g->from, .msg_namelen = g->from_n, .msg_iov = &v,
+			    .msg_iovlen = 1, .msg_control = ctl, .msg_controllen = sizeof(ctl) };
+	bool v6 = g->from.ss_family == AF_INET6;
+	int level = v6 ? IPPROTO_IPV6 : IPPROTO_IP;
+	struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+	size_t used = 0;
+
+	if (seg) {
+		*c = (struct cmsghdr){ CMSG_LEN(sizeof(seg)), SOL_UDP, UDP_SEGMENT };
+		memcpy(CMSG_DATA(c), &seg, sizeof(seg));
+		used = CMSG_SPACE(sizeof(seg));
+	} else {
+		*c = (struct cmsghdr){ CMSG_LEN(sizeof(int)), level, v6 ? IPV6_HOPLIMIT : IP_TTL };
+		memcpy(CMSG_DATA(c), &ttl, sizeof(ttl));
+		c = (void *)(ctl + CMSG_SPACE(sizeof(int)));
+		*c = (struct cmsghdr){ CMSG_LEN(sizeof(int)), level, v6 ? IPV6_TCLASS : IP_TOS };
+		memcpy(CMSG_DATA(c), &tos, sizeof(tos));
+		used = 2 * CMSG_SPACE(sizeof(int));
+	}
+	m.msg_controllen = used;
+	for (size_t i = 0; i < n; i++)
+		zeros[i] = (char)pattern(i);
+	sendmsg(fd, &m, 0);
+}
+
+static void tell(int fd, const struct gram *g)
+{
+	char name[INET6_ADDRSTRLEN] = "", line[200];
+	const void *a = g->from.ss_family == AF_INET ? (const void *)&((const struct sockaddr_in *)&g->from)->sin_addr :
+			(const void *)&((const struct sockaddr_in6 *)&g->from)->sin6_addr;
+	int n;
+
+	inet_ntop(g->from.ss_family, a, name, sizeof(name));
+	n = snprintf(line, sizeof(line), "ttl %d tos %d from %s len %zd", g->ttl, g->tos, name, g->n);
+	sendto(fd, line, (size_t)n, 0, (const void *)&g->from, g->from_n);
+}
+
+static void obey(int fd, const struct gram *g)
+{
+	unsigned a = 0, b = 0, c = 0;
+	char how[32] = "";
+
+	if (sscanf(g->buf, "!with %u %u", &a, &b) == 2)
+		send_with(fd, g, (int)a, (int)b, (size_t)g->n, 0);
+	else if (sscanf(g->buf, "!cut %u %u", &a, &b) == 2)
+		send_with(fd, g, 0, 0, b, (uint16_t)a);
+	else if (sscanf(g->buf, "!icmp %u %u %x", &a, &b, &c) == 3)
+		raw_icmp(&g->to, &g->from, a, b, c, g->buf, (size_t)g->n), usleep(5000),
+			sendto(fd, "told", 4, 0, (const void *)&g->from, g->from_n);
+	else if (sscanf(g->buf, "!frag %31s %u", how, &a) == 2)
+		raw_frags(&g->to, &g->from, how, a);
+}
+
 static void echo_datagrams(int fd)
 {
-	struct sockaddr_storage from;
-	char buf[65536];
+	static struct gram g;
+	socklen_t n = sizeof(g.to);
+	int one = 1;
 
+	getsockname(fd, (void *)&g.to, &n);
+	setsockopt(fd, IPPROTO_IP, IP_RECVTTL, &one, sizeof(one));
+	setsockopt(fd, IPPROTO_IP, IP_RECVTOS, &one, sizeof(one));
+	setsockopt(fd, IPPROTO_IPV6, IPV6_RECVHOPLIMIT, &one, sizeof(one));
+	setsockopt(fd, IPPROTO_IPV6, IPV6_RECVTCLASS, &one, sizeof(one));
 	for (;;) {
-		socklen_t n = sizeof(from);
-		ssize_t r = recvfrom(fd, buf, sizeof(buf), 0, (void *)&from, &n);
-		int times = r > 0 && buf[0] >= '2' && buf[0] <= '9' ? buf[0] - '0' : 1;
+		int times;
 
-		for (; r >= 0 && times && !(r > 0 && buf[0] == '-'); times--)
-			sendto(fd, buf, (size_t)r, 0, (void *)&from, n);
+		if (!gram_recv(fd, &g))
+			continue;
+		times = g.n > 0 && g.buf[0] >= '2' && g.buf[0] <= '9' ? g.buf[0] - '0' : 1;
+		if (g.n > 0 && g.buf[0] == '?')
+			tell(fd, &g);
+		else if (g.n > 0 && g.buf[0] == '!')
+			obey(fd, &g);
+		else
+			for (; times && !(g.n > 0 && g.buf[0] == '-'); times--)
+				sendto(fd, g.buf, (size_t)g.n, 0, (void *)&g.from, g.from_n);
 	}
 }
 

@@ -102,9 +102,9 @@ uint32_t ap_peek(const struct stack_map *map, const struct sk *sk);
 /* Somebody is going to wait for it: the peer tells of the next byte, and of room. */
 void ap_want(struct turn *t, struct sk *sk);
 
-/* One datagram to a bound socket of the stack at the other end; -EAGAIN: its queue is full, and
- * it is dropped, as a full receive buffer drops it. */
-must_check int ap_dgram(struct turn *t, uint32_t slot, const struct udp_addr *from,
-			const struct udp_addr *to, const struct iovec *iov, uint32_t n_iov);
+/* One datagram, or with `seg` as many as UDP_SEGMENT makes of it, to a bound socket of the stack at the
+ * other end; -EAGAIN: its queue is full, and it is dropped, as a full receive buffer drops it. */
+must_check int ap_dgram(struct turn *t, uint32_t slot, const struct udp_origin *o, uint32_t seg,
+			const struct iovec *iov, uint32_t n_iov);
 
 #endif

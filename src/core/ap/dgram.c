@@ -30,38 +30,64 @@ static void copy_var(uint32_t *var, uint32_t at, uint32_t skip, void *mem, uint3
 	}
 }
 
-int ap_dgram(struct turn *t, uint32_t slot, const struct udp_addr *from, const struct udp_addr *to,
-	     const struct iovec *iov, uint32_t n_iov)
+/* Where a send has come to in the user's vectors. */
+struct gram_from { const struct iovec *iov; size_t skip; };
+
+/* The next h->len bytes, with their header, into the queue; -EAGAIN: no room. */
+static int put_one(struct turn *t, uint32_t slot, struct ap_pair *p, struct ap_dgram *h, struct gram_from *from)
 {
 	struct ap_slot *s = slot_at(t, slot);
+	uint32_t side = our_side(s), at = s->var_wr[side], skip = sizeof(*h), left = h->len;
+	struct ap_lane *l = &p->lane[side];
+
+	h->words = words_of(h->len);
+	if (AP_VAR_WORDS - min_u32(at - acquire32(&l->var_rd), AP_VAR_WORDS) < h->words) {
+		ev(t, EV_AP_DGRAM_FULL, 0, slot, h->len);
+		return -EAGAIN;
+	}
+	copy_var(l->var, at, 0, h, sizeof(*h), false);
+	while (left) {
+		uint32_t k = (uint32_t)min_u64(left, from->iov->iov_len - from->skip);
+
+		copy_var(l->var, at, skip, (uint8_t *)from->iov->iov_base + from->skip, k, false);
+		skip += k;
+		left -= k;
+		from->skip += k;
+		if (from->skip == from->iov->iov_len) {
+			from->iov++;
+			from->skip = 0;
+		}
+	}
+	s->var_wr[side] += h->words;
+	release32(&l->var_wr, s->var_wr[side]);		/* pairs with acquire32() in dgram_poll() */
+	lane_post(t, slot, side, AP_EV_VAR, 0, 0, h->words);
+	return 0;
+}
+
+int ap_dgram(struct turn *t, uint32_t slot, const struct udp_origin *o, uint32_t seg, const struct iovec *iov,
+	     uint32_t n_iov)
+{
+	struct ap_dgram h = { .src = o->src.addr, .dst = o->dst.addr, .sport = o->src.port, .dport = o->dst.port,
+			      .ttl = o->ttl, .tos = o->tos };
 	struct ap_pair *p = pair_at(t->map, slot);
-	uint32_t side = our_side(s), at = s->var_wr[side], skip = sizeof(struct ap_dgram);
-	struct ap_dgram h = { .src = from->addr, .dst = to->addr, .sport = from->port, .dport = to->port };
+	struct gram_from from = { iov, 0 };
 	uint64_t len = 0;
-	struct ap_lane *l;
+	int err;
 
 	for (uint32_t i = 0; i < n_iov; i++)
 		len += iov[i].iov_len;
 	if (len > 65507)
 		return -EMSGSIZE;
-	if (!p || s->over)
+	if (!p || slot_at(t, slot)->over)
 		return -ECONNREFUSED;
-	h.len = (uint32_t)len;
-	h.words = words_of(len);
-	l = &p->lane[side];
-	if (AP_VAR_WORDS - min_u32(at - acquire32(&l->var_rd), AP_VAR_WORDS) < h.words) {
-		ev(t, EV_AP_DGRAM_FULL, 0, slot, h.len);
-		return -EAGAIN;
-	}
-	copy_var(l->var, at, 0, &h, sizeof(h), false);
-	for (uint32_t i = 0; i < n_iov; i++) {
-		copy_var(l->var, at, skip, iov[i].iov_base, (uint32_t)iov[i].iov_len, false);
-		skip += (uint32_t)iov[i].iov_len;
-	}
-	s->var_wr[side] += h.words;
-	release32(&l->var_wr, s->var_wr[side]);		/* pairs with acquire32() in dgram_poll() */
-	lane_post(t, slot, side, AP_EV_VAR, 0, 0, h.words);
-	return 0;
+	if (!seg || seg > len)
+		seg = (uint32_t)len;
+	do {
+		h.len = (uint32_t)min_u64(seg, len);
+		err = put_one(t, slot, p, &h, &from);
+		len -= h.len;
+	} while (!err && len);
+	return err;
 }
 
 /* ---- the receiving side --------------------------------------------------------------------------- */
@@ -112,7 +138,7 @@ void dgram_poll(struct turn *t, uint32_t slot, uint32_t k)
 	if (n > AP_VAR_WORDS)
 		n = 0, s->var_rd[k] = peek32(&l->var_wr);
 	while (n >= HEAD_WORDS) {
-		struct udp_addr src, dst;
+		struct udp_origin o;
 		struct ap_dgram h;
 		pkt_h pkt;
 
@@ -121,10 +147,10 @@ void dgram_poll(struct turn *t, uint32_t slot, uint32_t k)
 			s->var_rd[k] += n;	/* a lie: all that is there goes */
 			break;
 		}
-		src = (struct udp_addr){ h.src, h.sport };
-		dst = (struct udp_addr){ h.dst, h.dport };
+		o = (struct udp_origin){ .src = { h.src, h.sport }, .dst = { h.dst, h.dport },
+					 .ttl = h.ttl, .tos = h.tos, .local = true };
 		pkt = to_frames(t, l, s->var_rd[k], h.len);
-		if (pkt.v && udp_deliver(t, pkt, &src, &dst) == V_DROP)
+		if (pkt.v && udp_deliver(t, pkt, &o) == V_DROP)
 			pkt_put(t, pkt);
 		s->var_rd[k] += h.words;
 		n -= h.words;

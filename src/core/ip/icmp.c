@@ -15,6 +15,7 @@
 
 #include "base/csum.h"
 #include "wire/icmp.h"
+#include "wire/udp.h"
 
 #define MTU_MIN_IP4	552	/* Linux's ip_rt.min_pmtu: below, somebody is playing */
 #define MTU_MIN_IP6	1280	/* RFC 8200 5 */
@@ -59,13 +60,18 @@ static bool explain4(const struct icmp_hdr *h, struct icmp_quote *q)
 			return false;
 		q->err = unreach4[h->code].err;
 		q->hard = unreach4[h->code].hard;
-		if (h->code == ICMP4_FRAG_NEEDED)
-			q->mtu = max_u32(h->rest & 0xffff, MTU_MIN_IP4);
+		if (h->code == ICMP4_FRAG_NEEDED) {
+			q->info = h->rest & 0xffff;
+			q->mtu = max_u32(q->info, MTU_MIN_IP4);
+		}
 		return true;
 	case ICMP4_TIME_EXCEEDED:
+		if (h->code == ICMP4_FRAG_TIME)
+			return false;	/* Linux: a receiver's affair, not the sender's */
 		q->err = EHOSTUNREACH;
 		return true;
 	case ICMP4_PARAM_PROBLEM:
+		q->info = h->rest >> 24;
 		q->err = EPROTO;
 		q->hard = true;
 		return true;
@@ -76,6 +82,7 @@ static bool explain4(const struct icmp_hdr *h, struct icmp_quote *q)
 
 static bool explain6(const struct icmp_hdr *h, struct icmp_quote *q)
 {
+	q->info = h->rest;
 	switch (h->type) {
 	case ICMP6_UNREACH:
 		q->err = h->code < n_elems(unreach6) ? unreach6[h->code].err : EPROTO;
@@ -93,7 +100,9 @@ static bool explain6(const struct icmp_hdr *h, struct icmp_quote *q)
 		q->hard = true;
 		return true;
 	default:
-		return false;
+		/* RFC 4443 2.4 (a): errors of unknown types MUST be passed on. */
+		q->err = EPROTO;
+		return h->type < ICMP6_INFO_MIN;
 	}
 }
 
@@ -135,6 +144,8 @@ enum verdict icmp_input(struct turn *t, pkt_h head, const struct ip_info *in, st
 	q.lport = inner.sport;
 	q.rport = inner.dport;
 	q.seq = inner.seq;
+	q.from = in->src;
+	q.pay_off = ICMP_HDR_LEN + inner.off + UDP_HDR_LEN;
 	ev(t, EV_ICMP_ERROR, 0, h.type, h.code);
 	*ret = q;
 	return V_TAKEN;

@@ -62,6 +62,10 @@ struct icmp_quote {
 	uint32_t mtu;		/* fragmentation needed / packet too big; else 0 */
 	int err;		/* errno that Linux gives the socket for it */
 	bool hard;		/* Linux reports it at once to a connected socket */
+	/* What the error queue tells (RFC 1122 4.1.3.3), besides. */
+	struct ipaddr from;	/* who says so */
+	uint32_t info;		/* the MTU as received, or the pointer; else 0 */
+	uint32_t pay_off;	/* from the ICMP header on, where the quoted payload begins */
 };
 must_check enum verdict icmp_input(struct turn *t, pkt_h h, const struct ip_info *in, struct icmp_quote *ret);
 

@@ -37,10 +37,9 @@ static enum verdict icmp_error(struct turn *t, pkt_h h, const struct ip_info *in
 
 	if (icmp_input(t, h, in, &q) == V_DROP)
 		return V_DROP;
-	if (q.proto == IPPROTO_TCP)
-		tcp_icmp(t, &q);
-	else
-		udp_icmp(t, &q);
+	if (q.proto != IPPROTO_TCP)
+		return udp_icmp(t, h, in, &q);
+	tcp_icmp(t, &q);
 	return V_DROP;		/* understood; its bytes are of no further use */
 }
 

@@ -11,6 +11,8 @@
  *	the ring is full: the socket buffer fills, and then the send waits (-EAGAIN).
  * Waiting sockets are on the tx-wait list, so net_tx() comes by.
  *
+ * UDP_SEGMENT is a loop: one call and one kick for many datagrams is what it is about.
+ *
  * A datagram larger than the path's MTU would need fragments, which are the kernel's
  * (-EOPNOTSUPP): sock/ sends it by the kernel socket below, from the same address and port.
  */
@@ -39,10 +41,14 @@ struct way {
 	struct ipaddr src;
 	struct path *path;
 	struct path own;
+	bool	 given;		/* src is what the user asked for */
+	uint8_t	 ttl, tos;
 };
 
-/* ip_route() for w->to. Unconnected sockets remember the latest destination: servers tend to
- * answer the one who asked. */
+/*
+ * ip_route() for w->to. Unconnected sockets remember the latest destination, and the source that
+ * went with it: servers tend to answer the one who asked, from the address that he asked.
+ */
 static int find_way(struct turn *t, struct sk *sk, struct way *w)
 {
 	struct udp *u = udp_of(sk);
@@ -51,17 +57,20 @@ static int find_way(struct turn *t, struct sk *sk, struct way *w)
 	if (sk->flags & SK_F_V6ONLY && ip_is4(&w->to.addr))
 		return -ENETUNREACH;
 	w->path = &sk->path;
-	w->src = sk->laddr;
+	if (!w->given)
+		w->src = sk->laddr;
 	if (sk->flags & SK_F_CONNECTED) {
-		if (!ip_eq(&w->to.addr, &sk->raddr)) {
+		if (!ip_eq(&w->to.addr, &sk->raddr) || !ip_eq(&w->src, &sk->laddr)) {
 			w->own = (struct path){ 0 };
 			w->path = &w->own;
 		}
 		return ip_route(t, &w->to.addr, &w->src, w->path);
 	}
-	if (!ip_eq(&w->to.addr, &u->last_dst)) {
+	if (!ip_eq(&w->to.addr, &u->last_dst) || w->given != !!u->src_given ||
+	    (w->given && !ip_eq(&w->src, &u->last_src))) {
 		sk->path = (struct path){ 0 };
 		u->last_dst = w->to.addr;
+		u->src_given = w->given;
 	} else if (sk->path.generation == peek32(&t->map->mirror->generation)) {
 		w->src = u->last_src;
 	}
@@ -69,6 +78,40 @@ static int find_way(struct turn *t, struct sk *sk, struct way *w)
 	if (!err || err == -EAGAIN)
 		u->last_src = w->src;
 	return err;
+}
+
+/* Its IP header's fields: of this datagram, or of the socket. */
+static void find_fields(const struct sk *sk, const struct udp_out *o, struct way *w)
+{
+	const struct udp_opts *so = &udp_of(sk)->o;
+	bool is4 = ip_is4(&w->to.addr);
+
+	w->ttl = o->set & UDP_OUT_TTL ? o->ttl : is4 ? so->ttl : so->hops;
+	w->tos = o->set & UDP_OUT_TOS ? o->tos : is4 ? so->tos : so->tclass;
+}
+
+/* What waits keeps where it goes: addr and arg[0]; ttl and tos in bytes that are a protocol's; and
+ * at the frame's start, which no header reaches, the source that was asked for. */
+#define WAIT_F_SRC (1u << 0)
+static_assert(sizeof(struct ipaddr) + 14 + 40 + UDP_HDR_LEN <= FRAME_HEADROOM, "before the headers");
+
+static void keep_way(struct turn *t, struct pkt *p, const struct way *w)
+{
+	p->addr = w->to.addr;
+	p->arg[0] = w->to.port;
+	p->mark = w->ttl;
+	p->n_sent = w->tos;
+	p->spare = w->given ? WAIT_F_SRC : 0;
+	memcpy(pkt_frame(t, p), &w->src, sizeof(w->src));
+}
+
+static struct way kept_way(struct turn *t, const struct pkt *p)
+{
+	struct way w = { .to = { .addr = p->addr, .port = (uint16_t)p->arg[0] }, .ttl = p->mark,
+			 .tos = p->n_sent, .given = p->spare & WAIT_F_SRC };
+
+	memcpy(&w.src, pkt_frame(t, p), sizeof(w.src));
+	return w;
 }
 
 /* ---- one datagram to the device ------------------------------------------------------------ */
@@ -80,6 +123,8 @@ static void emit_header(struct turn *t, struct pkt *p, const struct sk *sk, cons
 	uint64_t sum;
 
 	wire_udp_emit(data, &h);
+	if (udp_of(sk)->o.no_check && ip_is4(&w->to.addr))
+		return;
 	sum = ip_pseudo(&w->src, &w->to.addr, IPPROTO_UDP, p->tot);
 	h.csum = csum_finish(csum_add64(sum, pkt_csum(t, p, 0)));
 	/* RFC 768: a sum of zero is sent as all ones; zero says that there is none. */
@@ -96,9 +141,13 @@ static int transmit(struct turn *t, struct sk *sk, pkt_h h, const struct way *w)
 	uint32_t tot = p->tot;
 	struct ip_out out = {
 		.src = &w->src, .dst = &w->to.addr, .path = w->path,
-		.proto = IPPROTO_UDP, .tos = sk->tos, .ttl = sk->ttl, .flags = IP_OUT_DF,
+		.proto = IPPROTO_UDP, .tos = w->tos, .ttl = w->ttl,
 	};
+	uint8_t how = udp_of(sk)->o.pmtud4;
 	int err;
+
+	if (how >= UDP_PMTUD_WANT && how <= UDP_PMTUD_PROBE)
+		out.flags = IP_OUT_DF;
 
 	if (unlikely(off < UDP_HDR_LEN || tot > MAX_LEN - UDP_HDR_LEN)) {
 		never(t, WHY_UDP_INVARIANT);
@@ -139,13 +188,12 @@ static void uncharge(struct sk *sk, const struct pkt *p)
 	sk->txq_bytes -= min_u32(p->tot, sk->txq_bytes);
 }
 
-static void enqueue(struct turn *t, struct sk *sk, pkt_h h, const struct udp_addr *to)
+static void enqueue(struct turn *t, struct sk *sk, pkt_h h, const struct way *w)
 {
 	struct udp *u = udp_of(sk);
 	struct pkt *p = pkt_at(t, h);
 
-	p->addr = to->addr;
-	p->arg[0] = to->port;
+	keep_way(t, p, w);
 	p->arg[1] = max_u32(p->n_frags, 1) * FRAME_BYTES;
 	u->tx_mem += p->arg[1];
 	sk->txq_bytes += p->tot;
@@ -184,11 +232,12 @@ int udp_flush(struct turn *t, struct sk *sk)
 	for (uint32_t n = min_u32(u->txq.n, t->map->pkt_mask); n; n--) {
 		pkt_h h = pkt_q_pop(t, &u->txq);
 		struct pkt *p = pkt_at(t, h);
-		struct way w = { .to = { .addr = p->addr, .port = (uint16_t)p->arg[0] } };
+		struct way w;
 		int err;
 
 		if (!h.v)
 			break;
+		w = kept_way(t, p);
 		err = find_way(t, sk, &w);
 		if (err == -EAGAIN) {
 			pkt_q_push(t, &u->txq, h);	/* others may have a neighbour */
@@ -240,12 +289,12 @@ static void iov_read(struct iov_at *at, uint8_t *to, uint32_t n)
 	}
 }
 
-/* A packet of `len` bytes, as many frames as it takes; 0: no frames. */
-static pkt_h copy_in(struct turn *t, const struct iovec *iov, uint32_t len)
+/* A packet of the next `len` bytes, as many frames as it takes; 0: no frames, and no byte taken. */
+static pkt_h copy_in(struct turn *t, struct iov_at *from, uint32_t len)
 {
 	pkt_h head = pkt_get(t);
 	struct pkt *first = pkt_at(t, head), *p = first;
-	struct iov_at at = { iov, 0 };
+	struct iov_at at = *from;
 	uint32_t left = len;
 
 	if (!head.v)
@@ -270,6 +319,7 @@ static pkt_h copy_in(struct turn *t, const struct iovec *iov, uint32_t len)
 		first->n_frags++;
 	}
 	first->tot = len;
+	*from = at;
 	return head;
 }
 
@@ -301,39 +351,95 @@ static int refusal(struct turn *t, struct sk *sk, uint32_t len, const struct udp
 }
 
 /* Too long for any datagram, or for this path. */
-static int measure(const struct way *w, uint32_t len)
+static int measure(struct turn *t, struct sk *sk, const struct way *w, uint32_t len)
 {
-	uint32_t ip_len = ip_is4(&w->to.addr) ? IP4_LEN : IP6_LEN;
-	uint32_t max = MAX_LEN - UDP_HDR_LEN - (ip_is4(&w->to.addr) ? IP4_LEN : 0);
+	bool is4 = ip_is4(&w->to.addr);
+	uint32_t ip_len = is4 ? IP4_LEN : IP6_LEN;
+	uint32_t max = MAX_LEN - UDP_HDR_LEN - (is4 ? IP4_LEN : 0);
+	uint8_t how = is4 ? udp_of(sk)->o.pmtud4 : udp_of(sk)->o.pmtud6;
 
 	if (len > max)
 		return -EMSGSIZE;
-	return len + UDP_HDR_LEN + ip_len > w->path->mtu ? -EOPNOTSUPP : 0;
+	if (len + UDP_HDR_LEN + ip_len <= w->path->mtu)
+		return 0;
+	/* A router's word about the path came to us, not to the kernel (RFC 1191 6.2). */
+	if (!(w->path->flags & PATH_PMTU) || how != UDP_PMTUD_DO)
+		return -EOPNOTSUPP;
+	udp_local_error(t, sk, &w->to.addr, EMSGSIZE, w->path->mtu);
+	return -EMSGSIZE;
+}
+
+/*
+ * UDP_SEGMENT: one send, many datagrams of `seg` bytes, the last what is left. Linux's limits are
+ * the kernel's to tell (-EINVAL): each must fit the path, and they are not too many.
+ */
+#define MAX_SEGS 64u		/* of the kernels that allow fewest */
+
+static int measure_segs(struct turn *t, struct sk *sk, const struct way *w, uint32_t len, uint32_t seg)
+{
+	if (seg > len)
+		seg = len;
+	if (len > seg * MAX_SEGS || (udp_of(sk)->o.no_check && ip_is4(&w->to.addr)))
+		return -EINVAL;
+	return measure(t, sk, w, seg) ? -EINVAL : 0;
+}
+
+/* Where a send goes and by which way; -EAGAIN: it will have to wait for a neighbour. */
+static int prepare(struct turn *t, struct sk *sk, const struct udp_out *o, struct way *w)
+{
+	int err;
+
+	w->to.addr = o->to ? o->to->addr : sk->raddr;
+	w->to.port = o->to ? o->to->port : sk->rport;
+	w->given = o->src && !ip_is_any(o->src);
+	if (w->given)
+		w->src = *o->src;
+	find_fields(sk, o, w);
+	err = find_way(t, sk, w);
+	if ((!err || err == -EAGAIN) && o->ifindex && t->map->vi[w->path->vi & (N_VIS - 1)].ifindex != o->ifindex)
+		return -EINVAL;
+	return err;
+}
+
+/* One datagram, or one of a segmented send, which is not cut off in the middle for want of ring. */
+static int send_one(struct turn *t, struct sk *sk, struct iov_at *at, uint32_t len, const struct way *w, bool waits)
+{
+	pkt_h h = copy_in(t, at, len);
+	int err;
+
+	if (!h.v)
+		return -EAGAIN;
+	err = waits ? -ENOBUFS : transmit(t, sk, h, w);
+	if (err == -ENOBUFS) {
+		enqueue(t, sk, h, w);
+		return 0;
+	}
+	pkt_put(t, h);
+	return err;
 }
 
 int64_t udp_send(struct turn *t, struct sk *sk, const struct iovec *iov, uint32_t n_iov,
-		 const struct udp_addr *to)
+		 const struct udp_out *o)
 {
 	struct udp *u = udp_of(sk);
-	uint32_t len = iov_bytes(iov, n_iov);
-	struct way w;
+	uint32_t len = iov_bytes(iov, n_iov), done = 0;
+	uint32_t seg = o->set & UDP_OUT_SEG ? o->seg : u->o.seg;
+	struct iov_at at = { iov, 0 };
 	int err, queue = 0;
+	struct way w;
 	bool waits;
-	pkt_h h;
 
-	err = refusal(t, sk, len, to);
+	err = refusal(t, sk, len, o->to);
 	if (err)
 		return err;
 	/* Those that wait go first, or order would be lost that a quiet network keeps. */
 	if (u->txq.n)
 		queue = udp_flush(t, sk);
-	w.to.addr = to ? to->addr : sk->raddr;
-	w.to.port = to ? to->port : sk->rport;
-	err = find_way(t, sk, &w);
+	err = prepare(t, sk, o, &w);
 	waits = err == -EAGAIN;
 	if (err && !waits)
 		return err;
-	err = measure(&w, len);
+	err = seg && seg < len ? measure_segs(t, sk, &w, len, seg) : measure(t, sk, &w, len);
 	if (err)
 		return err;
 	if (u->tx_mem >= sk->sndbuf) {
@@ -341,15 +447,20 @@ int64_t udp_send(struct turn *t, struct sk *sk, const struct iovec *iov, uint32_
 			return not_now(t, sk);
 		drop_oldest(t, sk);
 	}
-	h = copy_in(t, iov, len);
-	if (!h.v)
-		return not_now(t, sk);
-	err = waits || queue == -ENOBUFS ? -ENOBUFS : transmit(t, sk, h, &w);
-	if (err == -ENOBUFS) {
-		enqueue(t, sk, h, &w.to);
-		return len;
-	}
-	pkt_put(t, h);
+	if (!seg || seg > len)
+		seg = len;
+	do {
+		uint32_t k = min_u32(seg, len - done), n_waiting = u->txq.n;
+
+		err = send_one(t, sk, &at, k, &w, waits || queue == -ENOBUFS);
+		if (err)
+			break;
+		waits |= u->txq.n != n_waiting;
+		done += k;
+	} while (done < len);
+	if (err == -EAGAIN)
+		/* Frames ran out: what is left is lost, as on the way. */
+		return done ? (int64_t)len : not_now(t, sk);
 	return err ? err : (int64_t)len;
 }
 

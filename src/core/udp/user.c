@@ -12,6 +12,8 @@
 
 #include <errno.h>
 #include <netinet/in.h>
+#include <time.h>
+#include <linux/errqueue.h>
 
 #include "core/udp/udp.h"
 #include "core/udp/udp_area.h"
@@ -108,6 +110,7 @@ int udp_open(struct turn *t, const struct ipaddr *laddr, uint16_t lport, struct 
 	sk->rcvbuf = BUF_DEFAULT;
 	sk->sndbuf = BUF_DEFAULT;
 	udp_of(sk)->bound = *laddr;
+	udp_of(sk)->o.pmtud4 = udp_of(sk)->o.pmtud6 = UDP_PMTUD_WANT;
 	err = listen_insert(t, sk);
 	if (err) {
 		sk_put(t, sk);
@@ -187,6 +190,13 @@ int udp_connect_local(struct turn *t, struct sk *sk, const struct ipaddr *laddr,
 
 /* ---- receive --------------------------------------------------------------------------------- */
 
+/* EPOLLERR is off when nothing is left to be told (U3). */
+static void error_settle(struct turn *t, struct sk *sk)
+{
+	if (!sk->err && !udp_of(sk)->errq.n)
+		sk_ready(t, sk, 0, EPOLLERR);
+}
+
 int udp_take_error(struct turn *t, struct sk *sk)
 {
 	int err = sk->err;
@@ -194,8 +204,28 @@ int udp_take_error(struct turn *t, struct sk *sk)
 	if (likely(!err))
 		return 0;
 	sk->err = 0;
-	sk_ready(t, sk, 0, EPOLLERR);
+	error_settle(t, sk);
 	return err > 0 ? -err : -EIO;
+}
+
+void udp_set_opts(struct turn *t, struct sk *sk, const struct udp_opts *o)
+{
+	struct udp *u = udp_of(sk);
+	bool had = u->o.recverr4 || u->o.recverr6;
+
+	u->o = *o;
+	/* Linux: who no longer wants errors loses those that wait. */
+	if (had && !o->recverr4 && !o->recverr6) {
+		pkt_put_queue(t, &u->errq);
+		u->err_mem = 0;
+		error_settle(t, sk);
+	}
+}
+
+void udp_get_opts(struct turn *t, const struct sk *sk, struct udp_opts *ret)
+{
+	(void)t;
+	*ret = udp_of(sk)->o;
 }
 
 static uint32_t copy_to(struct turn *t, const struct pkt *p, const struct iovec *iov, uint32_t n_iov)
@@ -226,28 +256,162 @@ static void dequeue(struct turn *t, struct sk *sk)
 		sk_ready(t, sk, 0, READABLE);
 }
 
+static struct udp_note note_of(struct turn *t, const struct pkt *p)
+{
+	struct udp_note note = { .ttl = 0 };
+
+	if (likely((p->off & (FRAME_BYTES - 1)) >= sizeof(note)))
+		memcpy(&note, pkt_data(t, p) - sizeof(note), sizeof(note));
+	return note;
+}
+
+static void describe(struct turn *t, const struct sk *sk, const struct pkt *p, struct udp_arrival *ret)
+{
+	struct udp_note note = note_of(t, p);
+
+	*ret = (struct udp_arrival){
+		.from = { p->addr, (uint16_t)p->arg[0] },
+		.to = { note.dst, sk->lport },
+		.at = p->at, .full = p->tot, .drops = note.drops, .ttl = note.ttl, .tos = note.tos,
+		.ifindex = note.local ? 0 : t->map->vi[p->vi & (N_VIS - 1)].ifindex,
+	};
+}
+
+#define JOIN_MAX 64u		/* Linux's UDP_GRO_CNT_MAX */
+
+/*
+ * UDP_GRO: how many of the first datagrams could have been one send with UDP_SEGMENT: same way, same
+ * length but for a shorter last. Linux joins them as they come; here it is seen when they are read,
+ * and never more than the reader has room for.
+ */
+static uint32_t n_joinable(struct turn *t, const struct pkt *first, uint64_t room)
+{
+	struct udp_note a = note_of(t, first), b;
+	const struct pkt *p = first;
+	uint64_t sum = first->tot;
+	uint32_t n = 1;
+
+	while (n < JOIN_MAX && first->tot && p->next & t->map->pkt_mask) {
+		const struct pkt *q = pkt_slot(t, p->next);
+
+		b = note_of(t, q);
+		sum += q->tot;
+		if (!q->tot || q->tot > first->tot || sum > min_u64(room, 65535) || q->arg[0] != first->arg[0] ||
+		    !ip_eq(&q->addr, &first->addr) || q->vi != first->vi || !ip_eq(&a.dst, &b.dst) ||
+		    a.ttl != b.ttl || a.tos != b.tos || a.local != b.local)
+			break;
+		n++;
+		p = q;
+		if (p->tot < first->tot)
+			break;
+	}
+	return n;
+}
+
+/* The rest of a joined read, behind the first `done` bytes. */
+static int64_t copy_joined(struct turn *t, const struct pkt *first, uint32_t n, const struct iovec *iov,
+			   uint32_t n_iov, struct udp_arrival *ret)
+{
+	const struct pkt *p = first;
+	size_t skip = 0;
+	int64_t sum = 0;
+
+	ret->seg = first->tot;
+	ret->full = 0;
+	for (; n; n--, p = pkt_slot(t, p->next)) {
+		uint32_t done = 0, tot = p->tot;
+
+		while (done < tot && n_iov) {
+			uint32_t k = (uint32_t)min_u64(iov->iov_len - skip, tot - done);
+
+			done += pkt_copy_out(t, p, done, (uint8_t *)iov->iov_base + skip, k);
+			skip += k;
+			if (skip == iov->iov_len) {
+				iov++;
+				n_iov--;
+				skip = 0;
+			}
+		}
+		ret->full += tot;
+		sum += done;
+	}
+	return sum;
+}
+
+static uint64_t room_of(const struct iovec *iov, uint32_t n_iov)
+{
+	uint64_t n = 0;
+
+	for (uint32_t i = 0; i < n_iov && n < 65536; i++)
+		n += min_u64(iov[i].iov_len, 65536);
+	return n;
+}
+
 int64_t udp_recv(struct turn *t, struct sk *sk, const struct iovec *iov, uint32_t n_iov,
-		 uint32_t flags, struct udp_addr *ret_from, uint32_t *ret_full)
+		 uint32_t flags, struct udp_arrival *ret)
 {
 	pkt_h h = { udp_of(sk)->rxq.head & t->map->pkt_mask };
 	int err = udp_take_error(t, sk);
+	struct udp_arrival own;
 	const struct pkt *p;
+	uint32_t n_join = 1;
 	int64_t n;
 
 	if (err)
 		return err;
-	if (ret_full)
-		*ret_full = 0;
+	if (!ret)
+		ret = &own;
+	ret->full = 0;
 	if (!h.v)
 		return sk->flags & SK_F_RD_SHUT ? 0 : -EAGAIN;
 	p = pkt_at(t, h);
-	n = copy_to(t, p, iov, n_iov);
-	if (ret_from)
-		*ret_from = (struct udp_addr){ .addr = p->addr, .port = (uint16_t)p->arg[0] };
-	if (ret_full)
-		*ret_full = p->tot;
-	if (!(flags & UDP_RECV_PEEK))
+	describe(t, sk, p, ret);
+	if (flags & UDP_RECV_JOIN)
+		n_join = n_joinable(t, p, room_of(iov, n_iov));
+	n = n_join > 1 ? copy_joined(t, p, n_join, iov, n_iov, ret) : copy_to(t, p, iov, n_iov);
+	for (; n_join && !(flags & UDP_RECV_PEEK); n_join--)
 		dequeue(t, sk);
+	return n;
+}
+
+/* As Linux's sock_dequeue_err_skb(): the pending error goes with the message that told it, and
+ * becomes the next one's. */
+static void next_error(struct turn *t, struct sk *sk, uint8_t origin)
+{
+	pkt_h h = { udp_of(sk)->errq.head & t->map->pkt_mask };
+	struct udp_trouble next = { .err = 0 };
+	bool icmp = false;
+
+	if (h.v) {
+		memcpy(&next, pkt_data(t, pkt_at(t, h)) - sizeof(struct udp_note) - sizeof(next), sizeof(next));
+		icmp = next.origin != SO_EE_ORIGIN_LOCAL;
+	}
+	if (icmp)
+		sk->err = next.err;
+	else if (origin != SO_EE_ORIGIN_LOCAL)
+		sk->err = 0;
+	error_settle(t, sk);
+}
+
+int64_t udp_recv_error(struct turn *t, struct sk *sk, const struct iovec *iov, uint32_t n_iov,
+		       struct udp_arrival *ret, struct udp_trouble *ret_why)
+{
+	struct udp *u = udp_of(sk);
+	pkt_h h = pkt_q_pop(t, &u->errq);
+	struct pkt *p = pkt_at(t, h);
+	uint32_t notes = sizeof(struct udp_note) + sizeof(*ret_why);
+	int64_t n;
+
+	if (!h.v)
+		return -EAGAIN;
+	u->err_mem -= min_u32(p->arg[1], u->err_mem);
+	describe(t, sk, p, ret);
+	*ret_why = (struct udp_trouble){ .err = EIO };
+	if (likely((p->off & (FRAME_BYTES - 1)) >= notes))
+		memcpy(ret_why, pkt_data(t, p) - notes, sizeof(*ret_why));
+	n = copy_to(t, p, iov, n_iov);
+	pkt_put(t, h);
+	next_error(t, sk, ret_why->origin);
 	return n;
 }
 
@@ -284,6 +448,7 @@ void udp_finish(struct turn *t, struct sk *sk)
 {
 	udp_drop_waiting(t, sk);
 	pkt_put_queue(t, &udp_of(sk)->rxq);
+	pkt_put_queue(t, &udp_of(sk)->errq);
 	port_mark(t, sk->lport, false);
 	sk_put(t, sk);
 }
@@ -293,7 +458,8 @@ void udp_close(struct turn *t, struct sk *sk)
 	struct udp *u = udp_of(sk);
 
 	pkt_put_queue(t, &u->rxq);
-	u->rx_mem = 0;
+	pkt_put_queue(t, &u->errq);
+	u->rx_mem = u->err_mem = 0;
 	sk->rxq_bytes = 0;
 	if (udp_flush(t, sk) == 0) {
 		udp_finish(t, sk);
@@ -343,10 +509,11 @@ void udp_check(struct turn *t, struct sk *sk)
 		return;
 	ok = queue_adds_up(t, &u->rxq, u->rx_mem, sk->rxq_bytes) &&		/* U1, U2 */
 	     queue_adds_up(t, &u->txq, u->tx_mem, sk->txq_bytes) &&
+	     queue_adds_up(t, &u->errq, u->err_mem, u->errq.bytes) &&
 	     table == want;							/* U4 */
 	if (!(sk->flags & SK_F_ORPHAN))						/* U3 */
 		ok = ok && readable == !!(sk->ready & EPOLLIN) &&
-		     !!sk->err == !!(sk->ready & EPOLLERR);
+		     (sk->err || u->errq.n) == !!(sk->ready & EPOLLERR);
 	if (u->txq.n || (!(sk->ready & EPOLLOUT) && !(sk->flags & SK_F_ORPHAN)))	/* U5 */
 		ok = ok && sk->flags & SK_F_TXWAIT;
 	if (!ok)

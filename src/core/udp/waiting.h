@@ -9,8 +9,8 @@
  * waits for neighbours; -ENOBUFS: for the ring. */
 must_check int udp_flush(struct turn *t, struct sk *sk);
 void udp_drop_waiting(struct turn *t, struct sk *sk);
-/* Takes the pending error, as SO_ERROR does: 0 or -errno. */
-int udp_take_error(struct turn *t, struct sk *sk);
+/* An error of our own for the queue (SO_EE_ORIGIN_LOCAL), if the socket wants it there. */
+void udp_local_error(struct turn *t, struct sk *sk, const struct ipaddr *dst, int err, uint32_t info);
 /* Gives everything back; the socket is gone. */
 void udp_finish(struct turn *t, struct sk *sk);
 
