@@ -238,11 +238,13 @@ static void at_eof(struct sim *w, struct end *e)
 /* 0 go on, 1 nothing more now, negative: an error for the program. */
 static int read_once(struct sim *w, struct turn *t, struct end *e, struct sk *sk)
 {
-	uint32_t want = (uint32_t)sim_skewed(w, 1, e->rd_max), flags = 0;
+	uint32_t want = w->path ? e->rd_max : (uint32_t)sim_skewed(w, 1, e->rd_max), flags = 0;
 	struct iovec v[3];
 	int64_t r;
 
-	if (prng_chance(&w->rng, 20000))
+	if (w->path)
+		flags = 0;
+	else if (prng_chance(&w->rng, 20000))
 		flags = TCP_RECV_PEEK;
 	else if (prng_chance(&w->rng, 5000))
 		flags = TCP_RECV_TRUNC;
@@ -294,7 +296,8 @@ static int end_read(struct sim *w, struct turn *t, struct end *e, struct sk *sk)
 
 static int write_once(struct sim *w, struct turn *t, struct end *e, struct sk *sk, uint64_t limit)
 {
-	uint32_t n = (uint32_t)min_u64(sim_skewed(w, 1, e->wr_max), limit - e->tx_pos), flags = 0;
+	uint32_t n = (uint32_t)min_u64(w->path ? e->wr_max : sim_skewed(w, 1, e->wr_max), limit - e->tx_pos);
+	uint32_t flags = 0;
 	struct iovec v[3];
 	int64_t r;
 

@@ -47,6 +47,18 @@ struct knobs {
 	uint32_t forge_ppm;	/* somebody who does not see the wire sends resets, SYNs and ACKs */
 	uint32_t unreach_ppm;	/* a router says of a lost frame that it could not deliver it */
 	uint64_t cut_at;	/* host 1 falls silent; 0: never */
+	uint32_t mark_bytes;	/* a router marks ECT frames when its queue is longer (RFC 3168); 0: never */
+	uint32_t mark_ppm;	/* ... or by chance */
+	uint32_t ack_loss_ppm;	/* of segments without data */
+	uint64_t ack_lump_ns;	/* segments without data leave together, so often */
+	uint64_t police_bits;	/* a token bucket drops what is above so many bits a second; 0: none */
+	uint32_t police_bytes;	/* its depth */
+	uint64_t reorder_ns;	/* how late what is held back comes at most; 0: four delays */
+	uint32_t tail_bytes;	/* the end of each stream is lost, the first time */
+	uint64_t event_at;	/* from then on: */
+	uint64_t silence_ns;	/*	nothing passes for so long, */
+	uint64_t then_bits;	/*	bits_per_s is this, */
+	uint32_t then_mtu;	/*	path_mtu is this */
 
 	/* device */
 	uint32_t unfinished_ppm, glue_ppm;	/* as peers in this machine's memory do */

@@ -27,9 +27,9 @@ struct item { const char *world; uint64_t seed; };
 
 struct options {
 	uint64_t first, last;
-	const char *world, *out, *record, *pinned;
+	const char *world, *out, *record, *pinned, *path;
 	uint32_t jobs;
-	bool trace, quiet, one, twice_all;
+	bool trace, quiet, one, twice_all, paths, all;
 };
 
 struct report { uint32_t item, twice; struct sim_result r; };
@@ -47,6 +47,7 @@ static void usage(FILE *f)
 {
 	fputs("usage: onramp-sim [--seeds A-B] [--seed N] [--world NAME] [--pinned FILE] [--jobs N]\n"
 	      "                  [--trace] [--pcap FILE] [--out DIR] [--twice] [--quiet] [--list] [--help]\n"
+	      "       onramp-sim --paths [--all] [--case NAME]\n"
 	      "\n"
 	      "Runs the stack in simulated worlds. Each seed is one history, always the same.\n"
 	      "\n"
@@ -60,6 +61,9 @@ static void usage(FILE *f)
 	      "  --out DIR     where failures leave WORLD-SEED.pcap and .txt (default build/sim)\n"
 	      "  --twice       replay every case and compare digests (default: every 8th)\n"
 	      "  --quiet       only failures and the closing line\n"
+	      "  --paths       a table instead: what a connection gets out of one path after the other\n"
+	      "  --all         the paths that take long, too\n"
+	      "  --case NAME   those whose name begins so\n"
 	      "\n"
 	      "Exit status: 0 all held, 1 a seed failed, 2 wrong usage.\n", f);
 }
@@ -361,7 +365,8 @@ static int parse(int argc, char **argv, struct options *o)
 {
 	static const struct option longs[] = {
 		{ "seeds", 1, 0, 's' }, { "seed", 1, 0, 'n' }, { "world", 1, 0, 'w' }, { "pinned", 1, 0, 'f' },
-		{ "jobs", 1, 0, 'j' }, { "trace", 0, 0, 't' }, { "pcap", 1, 0, 'p' }, { "out", 1, 0, 'o' },
+		{ "jobs", 1, 0, 'j' }, { "paths", 0, 0, 'P' }, { "all", 0, 0, 'A' }, { "case", 1, 0, 'C' },
+	 { "trace", 0, 0, 't' }, { "pcap", 1, 0, 'p' }, { "out", 1, 0, 'o' },
 		{ "twice", 0, 0, '2' }, { "quiet", 0, 0, 'q' }, { "list", 0, 0, 'l' }, { "help", 0, 0, 'h' },
 		{ 0, 0, 0, 0 },
 	};
@@ -384,6 +389,9 @@ static int parse(int argc, char **argv, struct options *o)
 		case 'o': o->out = optarg; break;
 		case '2': o->twice_all = true; break;
 		case 'q': o->quiet = true; break;
+		case 'P': o->paths = true; break;
+		case 'A': o->all = true; break;
+		case 'C': o->path = optarg; break;
 		case 'l': exit(list());
 		case 'h': usage(stdout); exit(0);
 		default: usage(stderr); return 2;
@@ -406,6 +414,8 @@ int main(int argc, char **argv)
 
 	if (err)
 		return err;
+	if (o.paths)
+		return path_table(o.path, o.all);
 	if (o.pinned ? !read_pinned(o.pinned) : 0)
 		return 2;
 	for (uint64_t s = o.first; !o.pinned && s <= o.last; s++)

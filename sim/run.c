@@ -81,7 +81,8 @@ static void world_make(struct sim *w, const struct world *world)
 	w->k.limit_ns += w->now;
 	w->k.cut_at += w->k.cut_at ? w->now : 0;
 	w->k.kill_at += w->k.kill_at ? w->now : 0;
-	w->wire_faults = w->k.loss_ppm || w->k.burst_ppm || w->k.reorder_ppm || w->k.dup_ppm || w->k.corrupt_ppm;
+	w->wire_faults = w->k.mark_ppm || w->k.ack_loss_ppm || w->k.ack_lump_ns || w->k.loss_ppm ||
+			 w->k.burst_ppm || w->k.reorder_ppm || w->k.dup_ppm || w->k.corrupt_ppm;
 	for (uint32_t i = 0; i < w->n_hosts; i++) {
 		w->host[i].id = i;
 		w->host[i].n_stacks = w->k.n_stacks_a_host;
@@ -317,6 +318,8 @@ static void live(struct sim *w)
 		w->n_events++;
 		happen(w, &ev);
 		pair_check_sleepers(w);
+		if (w->path && path_look(w))
+			return;
 		late = w->now > w->k.limit_ns;
 		if (late && !at_a_loss(w, "out of time") && !gram_done(w))
 			sim_fail(w, "S5: out of time");
@@ -382,13 +385,14 @@ static void count_repeats(struct sim *w)
 	}
 }
 
-void sim_run(const char *name, uint64_t seed, const char *record_to, struct sim_result *ret)
+static void run(const struct world *world, uint64_t seed, const char *record_to, struct path_run *path,
+		struct sim_result *ret)
 {
-	const struct world *world = world_find(name);
 	struct sim *w = calloc(1, sizeof(*w));
 
 	must(w && world);
-	w->world = name;
+	w->world = world->name;
+	w->path = path;
 	w->seed = seed;
 	w->digest = seed;
 	sim_running = w;
@@ -397,8 +401,9 @@ void sim_run(const char *name, uint64_t seed, const char *record_to, struct sim_
 	if (!setjmp(w->fail_jmp)) {
 		world_make(w, world);
 		live(w);
-		count_repeats(w);
-		for (uint32_t i = 0; i < w->n_stacks; i++) {
+		if (!path)
+			count_repeats(w);
+		for (uint32_t i = 0; i < w->n_stacks && !path; i++) {
 			if (!w->stack[i].retired && !w->troubled && !w->k.may_leak)
 				count_back(w, &w->stack[i]);
 		}
@@ -414,4 +419,14 @@ void sim_run(const char *name, uint64_t seed, const char *record_to, struct sim_
 	record_close(w->rec);
 	world_unmake(w);
 	free(w);
+}
+
+void sim_run(const char *name, uint64_t seed, const char *record_to, struct sim_result *ret)
+{
+	run(world_find(name), seed, record_to, NULL, ret);
+}
+
+void sim_run_path(const struct world *world, struct path_run *path, struct sim_result *ret)
+{
+	run(world, 1, NULL, path, ret);
 }

@@ -86,6 +86,8 @@ struct sim_event {
 struct pipe {			/* from one host to another */
 	uint64_t free_at;	/* when the last frame has been put on the wire */
 	uint64_t last_at;	/* arrival of the last frame that was not held back */
+	uint64_t tokens_at;	/* of the policer: when its bucket would have been empty */
+	uint64_t max_wait;	/* longest that a frame stood in its queue */
 	bool bad;		/* in a burst of loss */
 	uint64_t bad_until;
 };
@@ -162,6 +164,7 @@ struct talk {
 	uint32_t n_rounds;	/* request/response; 0: a stream */
 	uint32_t req_max, resp_max;
 	struct tcp_opts opts[2];
+	uint64_t lost_to;	/* position up to which tail_bytes has had its share */
 	struct end e[2];	/* client, server */
 };
 
@@ -246,6 +249,7 @@ struct sim {
 	struct sim_pair pair[SIM_PAIRS];
 	uint32_t n_pairs;
 	struct judge *judge;
+	struct path_run *path;	/* paths.c measures; NULL: it does not */
 	bool closing;		/* conversations are over, programs close what is left */
 	uint64_t n_bytes, n_frames, n_lost, n_events, n_turns, n_failed_talks, n_mishaps;
 	bool wire_faults;	/* loss, reordering or worse may happen */
@@ -266,7 +270,16 @@ struct sim_result {
 	uint64_t events[N_EVENTS];	/* of all stacks */
 };
 
+/* paths.c: the table of paths */
+struct path_run;
+int path_table(const char *only, bool all);	/* prints it; the cases whose name begins so, NULL: any */
+void path_talk(const struct sim *w, struct talk *c);
+void path_opts(const struct sim *w, struct tcp_opts *o);
+bool path_look(struct sim *w);		/* after each event; true: it is over */
+
 /* run.c */
+struct world;
+void sim_run_path(const struct world *world, struct path_run *path, struct sim_result *ret);
 void sim_run(const char *world, uint64_t seed, const char *record_to, struct sim_result *ret);
 noreturn_fn cold_fn void sim_fail(struct sim *w, const char *fmt, ...) printf_like(2, 3);
 

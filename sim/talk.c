@@ -157,7 +157,7 @@ static void talk_one(struct sim *w, struct talk *c)
 {
 	struct sim_stack *a, *b;
 
-	a = &w->stack[prng_below(&w->rng, w->n_stacks)];
+	a = &w->stack[w->path ? 0 : prng_below(&w->rng, w->n_stacks)];
 	do
 		b = &w->stack[prng_below(&w->rng, w->n_stacks)];
 	while (b->host == a->host && !w->k.aperture);
@@ -176,6 +176,8 @@ static void talk_one(struct sim *w, struct talk *c)
 	set_end(w, c, 1);
 	set_stream(w, c);
 	set_ending(w, c);
+	if (w->path)
+		path_talk(w, c);
 	c->e[0].s = a;
 	c->e[1].s = b;
 	c->e[0].thread = prng_below(&w->rng, a->n_threads);
@@ -232,6 +234,8 @@ void talk_listen(struct sim *w, struct turn *t, struct sim_stack *s, struct thre
 
 	for (uint32_t i = 0; i < 2; i++) {
 		set_opts(w, &o);
+		if (w->path)
+			path_opts(w, &o);
 		o.v6only = 1;
 		o.family6 = (uint8_t)i;
 		at = w->k.loopback_ppm || prng_chance(&w->rng, 500000) ? &any[i] : i ? &s->host->a6 : &s->host->a4;

@@ -195,17 +195,99 @@ static bool is_lost(struct sim *w, struct pipe *p)
 	return p->bad || (k->loss_ppm && prng_chance(&w->rng, k->loss_ppm));
 }
 
+static bool has_data(struct sim_frame *f)
+{
+	uint32_t l4;
+	const uint8_t *tcp = tcp_header(f, &l4);
+
+	return !tcp || (tcp[13] & 0x07) || f->len > l4 + (uint32_t)(tcp[12] >> 4) * 4;
+}
+
+/* Congestion experienced, if the sender can be told (RFC 3168 5). */
+static bool mark(struct sim *w, struct pipe *p, struct sim_frame *f)
+{
+	bool is4 = f->data[12] == 0x08;
+	uint8_t *at = f->data + 15, ecn = is4 ? *at & 3 : *at >> 4 & 3;
+	uint64_t wait = p->free_at > w->now ? p->free_at - w->now : 0;
+	bool full = w->k.mark_bytes && w->k.bits_per_s &&
+		    wait > (uint64_t)w->k.mark_bytes * 8 * NS_PER_S / w->k.bits_per_s;
+	uint16_t c = 0;
+
+	if (ecn == 0 || ecn == 3 || (!full && !(w->k.mark_ppm && prng_chance(&w->rng, w->k.mark_ppm))))
+		return false;
+	*at |= is4 ? 3 : 0x30;
+	if (is4) {
+		memcpy(f->data + 24, &c, 2);
+		c = csum_finish(csum_add_scalar(f->data + 14, 20, 0));
+		memcpy(f->data + 24, &c, 2);
+	}
+	return true;
+}
+
+/* The last of a stream, the first time that it passes. */
+static bool is_tail(struct sim *w, struct sim_frame *f)
+{
+	uint32_t l4, pos, len;
+	uint8_t *tcp = tcp_header(f, &l4);
+	struct talk *c = tcp ? talk_of_ports(w, get_be16(tcp), get_be16(tcp + 2)) : NULL;
+
+	if (!c || (tcp[13] & 0x02))
+		return false;
+	pos = get_be32(tcp + 4) - c->mark - 1;
+	len = f->len - l4 - (uint32_t)(tcp[12] >> 4) * 4;
+	if (len == 0 || pos + len <= c->lost_to || pos + len + w->k.tail_bytes <= c->e[0].tx_total)
+		return false;
+	c->lost_to = pos + len;
+	return true;
+}
+
+/* A policer has no queue: what finds the bucket empty is gone. */
+static bool is_policed(struct sim *w, struct pipe *p, uint32_t len)
+{
+	uint64_t depth = (uint64_t)w->k.police_bytes * 8 * NS_PER_S / max_u64(w->k.police_bits, 1);
+	uint64_t from = max_u64(p->tokens_at, w->now > depth ? w->now - depth : 0);
+
+	if (w->k.police_bits == 0)
+		return false;
+	from += (uint64_t)len * 8 * NS_PER_S / w->k.police_bits;
+	if (from > w->now)
+		return true;
+	p->tokens_at = from;
+	return false;
+}
+
+/* What else the path does to this very frame; true: it is lost. */
+static bool is_hit(struct sim *w, struct pipe *p, struct sim_frame *f)
+{
+	const struct knobs *k = &w->k;
+	uint64_t at = w->now - w->began;
+
+	if (k->event_at && k->silence_ns && at >= k->event_at && at < k->event_at + k->silence_ns)
+		return true;
+	if (k->ack_loss_ppm && !has_data(f) && prng_chance(&w->rng, k->ack_loss_ppm))
+		return true;
+	return (k->tail_bytes && is_tail(w, f)) || (has_data(f) && is_policed(w, p, f->len));
+}
+
+static uint64_t rate_now(const struct sim *w)
+{
+	const struct knobs *k = &w->k;
+
+	return k->then_bits && k->event_at && w->now - w->began >= k->event_at ? k->then_bits : k->bits_per_s;
+}
+
 static uint64_t arrival(struct sim *w, struct pipe *p, uint32_t len)
 {
 	const struct knobs *k = &w->k;
 	uint64_t at = max_u64(w->now, p->free_at), jitter = k->jitter_ns ? sim_between(w, 0, k->jitter_ns) : 0;
 
 	if (k->bits_per_s)
-		at += (uint64_t)len * 8 * NS_PER_S / k->bits_per_s;
+		at += (uint64_t)len * 8 * NS_PER_S / rate_now(w);
+	p->max_wait = max_u64(p->max_wait, at - w->now);
 	p->free_at = at;
 	at += k->delay_ns + jitter;
 	if (k->reorder_ppm && prng_chance(&w->rng, k->reorder_ppm))
-		return at + sim_between(w, 1, 4 * (k->delay_ns + 10000));
+		return at + sim_between(w, 1, k->reorder_ns ? k->reorder_ns : 4 * (k->delay_ns + 10000));
 	at = max_u64(at, p->last_at);
 	p->last_at = at;
 	return at;
@@ -216,7 +298,7 @@ static bool queue_overflows(const struct sim *w, const struct pipe *p)
 	uint64_t wait = p->free_at > w->now ? p->free_at - w->now : 0;
 
 	return w->k.bits_per_s && w->k.queue_bytes &&
-	       wait > (uint64_t)w->k.queue_bytes * 8 * NS_PER_S / w->k.bits_per_s;
+	       wait > (uint64_t)w->k.queue_bytes * 8 * NS_PER_S / rate_now(w);
 }
 
 static void through_pipe(struct sim *w, struct sim_host *from, struct sim_host *to, struct sim_frame *f)
@@ -233,6 +315,10 @@ static void through_pipe(struct sim *w, struct sim_host *from, struct sim_host *
 			deliver(w, from, icmp_error(from, f, 0), arrival(w, &w->pipe[to->id][from->id], 100));
 		return lose(w, f, "chance");
 	}
+	if (is_hit(w, p, f))
+		return lose(w, f, "the path");
+	if ((k->mark_bytes || k->mark_ppm) && mark(w, p, f))
+		record_text(w, "wire: marked");
 	if (k->strip)
 		strip_options(w, f);
 	if (k->forge_ppm && prng_chance(&w->rng, k->forge_ppm))
@@ -241,7 +327,19 @@ static void through_pipe(struct sim *w, struct sim_host *from, struct sim_host *
 		deliver(w, to, frame_copy(f), arrival(w, p, f->len));
 	if (k->corrupt_ppm && prng_chance(&w->rng, k->corrupt_ppm))
 		corrupt(w, f);
+	if (k->ack_lump_ns && !has_data(f)) {	/* with the next lump, in order */
+		uint64_t at = arrival(w, p, f->len);
+
+		return deliver(w, to, f, at + k->ack_lump_ns - at % k->ack_lump_ns);
+	}
 	deliver(w, to, f, arrival(w, p, f->len));
+}
+
+static uint32_t path_mtu(const struct sim *w)
+{
+	const struct knobs *k = &w->k;
+
+	return k->then_mtu && k->event_at && w->now - w->began >= k->event_at ? k->then_mtu : k->path_mtu;
 }
 
 void wire_send(struct sim *w, struct sim_host *from, struct sim_frame *f)
@@ -250,17 +348,19 @@ void wire_send(struct sim *w, struct sim_host *from, struct sim_frame *f)
 
 	w->n_frames++;
 	sim_digest(w, w->now);
-	sim_digest_bytes(w, f->data, f->len);
-	record_frame(w, f);
-	judge_frame(w, from, f);
+	if (!w->path) {
+		sim_digest_bytes(w, f->data, f->len);
+		record_frame(w, f);
+		judge_frame(w, from, f);
+	}
 	for (uint32_t i = 0; i < w->n_hosts; i++) {
 		if (!memcmp(f->data, w->host[i].mac, 6))
 			to = &w->host[i];
 	}
 	if (!to || to == from)
 		sim_fail(w, "host %u sends a frame to a MAC that nobody has", from->id);
-	if (w->k.path_mtu && f->len > w->k.path_mtu + 14) {
-		through_pipe(w, to, from, icmp_error(from, f, w->k.path_mtu));
+	if (path_mtu(w) && f->len > path_mtu(w) + 14) {
+		through_pipe(w, to, from, icmp_error(from, f, path_mtu(w)));
 		return lose(w, f, "too big for the router");
 	}
 	through_pipe(w, from, to, f);

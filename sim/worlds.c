@@ -83,6 +83,12 @@ static void set_lossy(struct sim *w, struct knobs *k)
 	k->pause_ppm = prng_below(&w->rng, 2) ? 50000 : 0;
 	if (prng_below(&w->rng, 3) == 0)
 		some_strip(w, k);
+	if (prng_below(&w->rng, 3) == 0)
+		k->mark_ppm = (uint32_t)log_between(w, 1000, 300000);
+	if (prng_below(&w->rng, 4) == 0)
+		k->ack_loss_ppm = (uint32_t)log_between(w, 10000, 300000);
+	if (prng_below(&w->rng, 8) == 0)
+		k->ack_lump_ns = log_between(w, 100000, 20 * NS_PER_MS);
 }
 
 static void set_duplex(struct sim *w, struct knobs *k)

@@ -8,6 +8,7 @@
 
 #define N_SOCKS		65536	/* sockets of a stack: 65,536 x 960 B = 60 MiB */
 #define N_PKTS		8192	/* packet frames of a stack: 8,192 x 4 KiB = 32 MiB, pinned */
+#define N_PKTS_MAX	65536	/* ... of one made for long fat pipes: 256 MiB */
 #define FRAME_SHIFT	12	/* a frame is a page: the chunk size of AF_XDP that every kernel takes */
 #define FRAME_BYTES	(1u << FRAME_SHIFT)
 #define FRAME_HEADROOM	256	/* XDP_PACKET_HEADROOM: where the kernel puts a received frame */

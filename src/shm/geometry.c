@@ -28,10 +28,10 @@ static void pools_of(const struct geometry *g, struct pool ret[N_POOLS])
 		{ g->off_epolls, g->n_epolls, sizeof(struct ep), N_EPOLLS },
 		{ g->off_epitems, g->n_epitems, sizeof(struct epitem), N_EPITEMS },
 		{ g->off_trace, g->n_trace, sizeof(struct trace_rec), N_TRACE },
-		{ g->off_pkts, g->n_pkts, sizeof(struct pkt), N_PKTS },
+		{ g->off_pkts, g->n_pkts, sizeof(struct pkt), N_PKTS_MAX },
 		{ g->off_socks, g->n_socks, SK_BYTES, N_SOCKS },
 		{ g->off_ap, g->n_pairs, sizeof(struct ap_table), N_PAIRS },
-		{ g->off_umem, g->n_pkts, FRAME_BYTES, N_PKTS },
+		{ g->off_umem, g->n_pkts, FRAME_BYTES, N_PKTS_MAX },
 	};
 
 	memcpy(ret, p, sizeof(p));

@@ -62,8 +62,12 @@ static void cut(struct tcb *b)
 		b->cc.cwnd = max_u32(b->cc.cwnd, b->cc.ssthresh);
 	reduce(b, tcp_cc_ops(&b->cc)->on_loss(&b->cc));
 	b->undo_marker = b->snd_una;
-	b->undo_retrans = -1;	/* none yet; tcp_retransmit() counts from 0 */
-	b->flags &= ~(TCB_F_RTO_TS | TCB_F_RTO_CUT);
+	/* What was sent again before and is still under way counts, and its time: an answer to it is
+	 * no answer to an original. -1: none yet; tcp_retransmit() counts from 0. */
+	b->undo_retrans = b->retrans_out ? (int32_t)((b->retrans_out + b->mss - 1) / b->mss) : -1;
+	b->flags &= ~TCB_F_RTO_CUT;
+	if (b->retrans_out == 0)
+		b->flags &= ~TCB_F_RTO_TS;
 }
 
 static void forget_undo(struct tcb *b)

@@ -43,9 +43,9 @@ uint8_t tcp_tune_wscale(const struct turn *t, const struct sk *sk)
 	uint32_t space = or_else(said(t)->rmem_max, TCP_RCVBUF_MAX / 2), scale = 0;
 	const struct tcb *b = tcb_of_const(sk);
 
+	if (b->flags & TCB_F_RCVBUF)	/* the whole of what was asked for, more than the default or less */
+		space = sk->rcvbuf / 2;
 	space = min_u32(space, b->window_clamp);
-	if (b->flags & TCB_F_RCVBUF)
-		space = min_u32(space, sk->rcvbuf / 2);
 	while (scale < WSCALE_MAX && space >> scale > UINT16_MAX)
 		scale++;
 	return (uint8_t)scale;
