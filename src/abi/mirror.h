@@ -108,7 +108,8 @@ struct mir_tcp {
 	uint8_t	 syn_retries, synack_retries, retries2, orphan_retries;
 	uint8_t	 off;		/* MIR_TCP_NO_* */
 	uint8_t	 ecn;		/* tcp_ecn, plus 1 */
-	uint8_t	 pad[2];
+	uint8_t	 syn_linear;	/* tcp_syn_linear_timeouts: a kernel may lack it */
+	uint8_t	 pad;
 };
 #define MIR_TCP_NO_TS	   (1u << 0)	/* tcp_timestamps=0 */
 #define MIR_TCP_NO_SACK	   (1u << 1)	/* tcp_sack=0 */

@@ -88,6 +88,7 @@ void host_tcp_tuning(struct mir_tcp *ret)
 	if (m.notsent_lowat == UINT32_MAX)	/* none */
 		m.notsent_lowat = 0;
 	m.syn_retries = small("ipv4/tcp_syn_retries");
+	m.syn_linear = small("ipv4/tcp_syn_linear_timeouts");
 	m.synack_retries = small("ipv4/tcp_synack_retries");
 	m.retries2 = small("ipv4/tcp_retries2");
 	m.orphan_retries = small("ipv4/tcp_orphan_retries");

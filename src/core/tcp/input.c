@@ -453,7 +453,7 @@ static bool nobody_reads(struct turn *t, struct sk *sk, const struct tcp_seg *s)
 		return false;
 	if (!gone || s->len == 0 || !after(s->seq + s->len, b->rcv_nxt))
 		return false;
-	tcp_emit_rst(t, sk);
+	tcp_reply_rst(t, s);	/* as to a port where nobody is */
 	tcp_done(t, sk, TE_ABORT, (sk->flags & SK_F_ORPHAN) ? 0 : ECONNRESET);
 	return true;
 }

@@ -317,8 +317,8 @@ static bool ends_burst(const struct turn *t, const struct tcb *b, const struct p
 	const struct pkt *q = pkt_slot(t, p->next);
 	uint32_t n = min_u32(q->tot, b->mss);
 
-	return !p->next || tcp_in_flight(b) + p->tot + n > b->cc.cwnd || after(q->seq + n, b->snd_una + b->snd_wnd) ||
-	       nagle_holds(b, q);
+	return !p->next || tcp_in_flight(b) + p->tot + n > b->cc.cwnd ||
+	       after(q->seq + n, b->snd_una + b->snd_wnd) || nagle_holds(b, q);
 }
 
 /* As Linux marks the last segment of each burst that is more than a segment: a receiver that gathers

@@ -82,6 +82,7 @@ uint32_t tcp_tune_sndbuf(const struct turn *t);
 uint32_t tcp_tune_sndbuf_max(const struct turn *t);
 uint8_t	 tcp_tune_wscale(const struct turn *t, const struct sk *sk);	/* to offer, by its buffer and clamp */
 uint32_t tcp_tune_syn_retries(const struct turn *t);
+uint32_t tcp_tune_syn_linear(const struct turn *t);	/* SYNs sent again before the time-out doubles */
 uint32_t tcp_tune_synack_retries(const struct turn *t);
 uint32_t tcp_tune_retries2(const struct turn *t);
 uint32_t tcp_tune_orphan_retries(const struct turn *t);

@@ -51,7 +51,9 @@ void tcp_tmr_rearm(struct turn *t, struct sk *sk, enum tcp_rtx kind)
 		b->rtx_at = b->early_at = NEVER_NS;
 		b->early_kind = TCP_EARLY_NONE;
 		return;
-	case TCP_RTX_SYN:
+	case TCP_RTX_SYN:	/* Linux: a second each at first, which is about when loss is over */
+		b->rtx_at = t->now + syn_rto_ns(b->n_rtx - min_u32(b->n_rtx, tcp_tune_syn_linear(t)));
+		break;
 	case TCP_RTX_SYNACK:
 		b->rtx_at = t->now + syn_rto_ns(b->n_rtx);
 		break;
@@ -215,7 +217,8 @@ static bool fire_syn(struct turn *t, struct sk *sk)
 {
 	struct tcb *b = tcb_of(sk);
 	bool embryo = sk->flags & SK_F_EMBRYO;
-	uint32_t max = embryo || b->rtx_kind == TCP_RTX_SYNACK ? tcp_tune_synack_retries(t) : b->syncnt;
+	uint32_t max = embryo || b->rtx_kind == TCP_RTX_SYNACK ? tcp_tune_synack_retries(t) :
+		       b->syncnt + tcp_tune_syn_linear(t);
 	int rc;
 
 	if (b->n_rtx >= max ||

@@ -52,6 +52,7 @@ uint8_t tcp_tune_wscale(const struct turn *t, const struct sk *sk)
 }
 
 uint32_t tcp_tune_syn_retries(const struct turn *t) { return or_else(said(t)->syn_retries, TCP_SYN_RETRIES); }
+uint32_t tcp_tune_syn_linear(const struct turn *t) { return said(t)->syn_linear; }
 uint32_t tcp_tune_synack_retries(const struct turn *t) { return or_else(said(t)->synack_retries, TCP_SYNACK_RETRIES); }
 uint32_t tcp_tune_retries2(const struct turn *t) { return or_else(said(t)->retries2, TCP_RETRIES2); }
 uint32_t tcp_tune_orphan_retries(const struct turn *t) { return or_else(said(t)->orphan_retries, TCP_ORPHAN_RETRIES); }
