@@ -30,6 +30,7 @@ ap_all := $(ap_src) $(wildcard src/core/aperture/*.c) src/wire/ci.c src/wire/eth
 example_src := $(wildcard examples/*.c)
 agent_src := $(wildcard src/agent/*.c)
 surr_src := $(wildcard src/surrogate/*.c)
+bridge_src := $(wildcard src/bridge/*.c src/sock/*.c)
 tool_src := $(wildcard tools/*.c)
 drill_src := $(wildcard test/packetdrill/adapter/*.c)
 sim_src  := $(filter-out sim/main.c,$(wildcard sim/*.c))
@@ -42,7 +43,7 @@ app_src  := $(filter-out test/bench/raw_echo.c %.bpf.c,$(wildcard test/apps/*.c 
 obj	 = $(patsubst %.c,$(O)/o/%.o,$(1))
 skel	:= $(patsubst src/bpf/%.bpf.c,$(O)/gen/bpf/%.skel.h,$(bpf_src))
 
-bins	:= $(O)/bin/onramp $(O)/bin/onrampd $(O)/bin/onramp-surrogate
+bins	:= $(O)/bin/onramp $(O)/bin/onrampd $(O)/bin/onramp-surrogate $(O)/bin/onramp-bridge
 units	:= $(patsubst test/%.c,$(O)/test/%,$(unit_src))
 models	:= $(patsubst test/%.c,$(O)/test/%,$(model_src))
 apps	:= $(patsubst test/%.c,$(O)/test/%,$(app_src))
@@ -52,7 +53,7 @@ ap_lib	:= $(O)/lib/libonramp-aperture
 
 all: $(bins) $(O)/lib/libonramp.so $(ap_lib).so $(ap_lib).a $(O)/bin/onramp-sim
 core: $(O)/libcore.a
-apps: $(apps) $(O)/test/bench/raw_echo examples $(O)/lib/onramp-packetdrill.so
+apps: $(apps) $(O)/test/bench/raw_echo $(O)/test/posix/child_static examples $(O)/lib/onramp-packetdrill.so
 examples: $(examples)
 units: $(units) $(models)
 fuzzers: $(fuzzers)
@@ -117,6 +118,9 @@ $(O)/bin/onrampd: $(call obj,$(agent_src)) $(O)/libhost.a $(O)/libcore.a
 $(O)/bin/onramp-surrogate: $(call obj,$(surr_src)) $(O)/libhost.a $(O)/libcore.a
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ -lseccomp
+$(O)/bin/onramp-bridge: $(call obj,$(bridge_src)) $(O)/libhost.a $(O)/libcore.a
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $^
 $(O)/bin/onramp-sim: $(O)/o/sim/main.o $(O)/libsim.a $(O)/libcore.a
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ -lpcap
@@ -142,6 +146,10 @@ $(apps): $(O)/test/%: $(O)/o/test/%.o
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ -lpthread -ldl
 
+# A program into which no library can be put.
+$(O)/test/posix/child_static: $(O)/o/test/posix/child.o
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -static -o $@ $^
 # The floor of the benchmarks drives the rings itself, so it is linked with the core.
 $(O)/test/bench/raw_echo: $(O)/o/test/bench/raw_echo.o $(O)/libhost.a $(O)/libcore.a
 	@mkdir -p $(@D)
@@ -180,7 +188,7 @@ install: all
 	install -d $(I)/include/onramp
 	install $(O)/bin/onramp $(I)/bin
 	install $(O)/bin/onrampd $(I)/sbin
-	install $(O)/bin/onramp-surrogate $(I)/libexec/onramp
+	install $(O)/bin/onramp-surrogate $(O)/bin/onramp-bridge $(I)/libexec/onramp
 	install -m 644 $(O)/lib/libonramp.so $(I)/lib/onramp
 	install -m 644 include/onramp/*.h $(I)/include/onramp
 	install -m 644 $(ap_lib).a $(ap_lib).so.0 $(I)/lib

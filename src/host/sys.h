@@ -37,6 +37,7 @@ static inline long sys_call6(long n, long a, long b, long c, long d, long e, lon
 	return ret;
 }
 
+#define SYS_ELF_MACHINE 62	/* EM_X86_64 */
 /* Tells the core that we are in a spin loop. */
 static inline void sys_relax(void) { __builtin_ia32_pause(); }
 #elif defined(__aarch64__)
@@ -57,6 +58,7 @@ static inline long sys_call6(long n, long a, long b, long c, long d, long e, lon
 	return x0;
 }
 
+#define SYS_ELF_MACHINE 183	/* EM_AARCH64 */
 /* Tells the core that we are in a spin loop. */
 static inline void sys_relax(void) { __asm__ __volatile__("yield"); }
 #else

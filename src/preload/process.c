@@ -38,6 +38,22 @@ exported pid_t process_vfork(void)
 	return fork();
 }
 
+/* fork() without the handlers of pthread_atfork(), ours among them. */
+pid_t process_fork_bare(void) symbol_name("_Fork");
+exported pid_t process_fork_bare(void)
+{
+	static void *libc;
+	pid_t pid;
+
+	sk_fork_prepare();
+	pid = ((pid_t (*)(void))libc_own(&libc, "_Fork"))();
+	if (pid == 0)
+		sk_fork_child();
+	else
+		sk_fork_parent();
+	return pid;
+}
+
 static noreturn_fn void leave(int status)
 {
 	static void *libc;
@@ -57,14 +73,16 @@ exported noreturn_fn void process_exit_c99(int status) { leave(status); }
 
 typedef int (*exec_fn)(const char *, char *const *, char *const *);
 
-static int exec_with(exec_fn fn, const char *path, char *const *argv, char *const *env)
+/* `program` says which file it is going to be, for the functions that look for it. */
+static int exec_program(exec_fn fn, const struct sk_program *program, const char *path, char *const *argv,
+			char *const *env)
 {
 	struct sk_exec e;
 	size_t n = 0, i;
 	char **all;
 	int r;
 
-	sk_exec_prepare(&e, env);
+	sk_exec_prepare(&e, program, env);
 	if (!e.n)
 		return fn(path, argv, env);
 	while (env && env[n])
@@ -78,6 +96,25 @@ static int exec_with(exec_fn fn, const char *path, char *const *argv, char *cons
 	r = fn(path, argv, all);
 	sk_exec_failed(&e);
 	return r;
+}
+
+static int exec_with(exec_fn fn, const char *path, char *const *argv, char *const *env)
+{
+	struct sk_program p = { .path = path };
+
+	return exec_program(fn, &p, path, argv, env);
+}
+
+/* As exec_with() for a name that is looked for by PATH. */
+static int exec_found(exec_fn fn, const char *file, char *const *argv, char *const *env)
+{
+	struct sk_program p = { .path = file, .search = "/bin:/usr/bin" };
+	char *const *at;
+
+	for (at = environ; at && *at; at++)
+		if (strncmp(*at, "PATH=", 5) == 0)
+			p.search = *at + 5;
+	return exec_program(fn, &p, file, argv, env);
 }
 
 static exec_fn libc_execve(void)
@@ -109,13 +146,13 @@ exported int process_execv(const char *path, char *const *argv)
 int process_execvp(const char *file, char *const *argv) symbol_name("execvp");
 exported int process_execvp(const char *file, char *const *argv)
 {
-	return exec_with(libc_execvpe(), file, argv, environ);
+	return exec_found(libc_execvpe(), file, argv, environ);
 }
 
 int process_execvpe(const char *file, char *const *argv, char *const *env) symbol_name("execvpe");
 exported int process_execvpe(const char *file, char *const *argv, char *const *env)
 {
-	return exec_with(libc_execvpe(), file, argv, env);
+	return exec_found(libc_execvpe(), file, argv, env);
 }
 
 /* fexecve() takes a number where the others take a path: carried through as one. */
@@ -130,7 +167,9 @@ static int by_descriptor(const char *fd, char *const *argv, char *const *env)
 int process_fexecve(int fd, char *const *argv, char *const *env) symbol_name("fexecve");
 exported int process_fexecve(int fd, char *const *argv, char *const *env)
 {
-	return exec_with(by_descriptor, (const char *)(intptr_t)fd, argv, env);
+	struct sk_program p = { .fd = fd };
+
+	return exec_program(by_descriptor, &p, (const char *)(intptr_t)fd, argv, env);
 }
 
 /* The arguments after `first` up to NULL, counted. */
@@ -183,7 +222,7 @@ exported int process_execlp(const char *file, const char *arg, ...)
 	va_start(ap, arg);
 	copy_args(argv, n, arg, ap);
 	va_end(ap);
-	return exec_with(libc_execvpe(), file, argv, environ);
+	return exec_found(libc_execvpe(), file, argv, environ);
 }
 
 int process_execle(const char *path, const char *arg, ...) symbol_name("execle");
@@ -280,6 +319,21 @@ exported int process_siginterrupt(int sig, int interrupt)
 		return -1;
 	act.sa_flags = interrupt ? act.sa_flags & ~SA_RESTART : act.sa_flags | SA_RESTART;
 	return process_sigaction(sig, &act, NULL);
+}
+
+/* ---- cancellation -------------------------------------------------------------------------------- */
+
+/* The C library sends no signal to a thread that is not in one of its own system calls; ours look
+ * when they wake (sock/wait.c). */
+int process_cancel(pthread_t th) symbol_name("pthread_cancel");
+exported int process_cancel(pthread_t th)
+{
+	static void *libc;
+	int r = ((int (*)(pthread_t))libc_own(&libc, "pthread_cancel"))(th);
+
+	if (r == 0)
+		sk_cancelled();
+	return r;
 }
 
 /* ---- limits and sandboxes --------------------------------------------------------------------------- */

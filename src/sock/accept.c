@@ -7,7 +7,7 @@
  * tenth of socket + close). It is made before the connection is taken, because a connection
  * cannot be put back when descriptors have run out.
  */
-#include "sock/self.h"
+#include "sock/handback.h"
 #include "sock/stream.h"
 
 #include <errno.h>
@@ -110,6 +110,11 @@ int64_t sk_accept4(int fd, struct sockaddr *sa, socklen_t *n, int flags)
 			addr_emit(&p.addr, p.port, p.v6, sa, n);
 		if (r != -EAGAIN)
 			return r;
+		l = sk_peek(e.h);
+		if (unlikely(l && l->user & SKU_PASSED)) {
+			listener_finish(fd);
+			return SK_PASS;
+		}
 		r = accept_kernel(fd, e, sa, n, flags);
 		if (r != -EAGAIN)
 			return r;

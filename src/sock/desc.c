@@ -190,6 +190,23 @@ static void drop_ref(struct ent e)
 		tell_agent(e, &p);
 }
 
+void conn_give_up_lease(struct ent e)
+{
+	struct parting p = { .n_flows = 0 };
+	struct turn t;
+	struct sk *sk;
+
+	if (!sk_enter(&t))
+		return;
+	sk = sk_find(&t, (sk_h){ e.h });
+	if (sk) {
+		note_lease(&p, sk);
+		sk->user = (sk->user & ~SKU_LEASED) | SKU_PASSED;
+	}
+	sk_leave(&t, false);
+	tell_agent(e, &p);
+}
+
 /* At exit: what holds a lease is closed by itself, so that its port is free at once; the rest
  * goes all together. */
 void conn_close_leased(void)

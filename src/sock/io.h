@@ -22,6 +22,9 @@ int64_t tcp_write(struct ent e, struct io *io);
 /* MSG_ERRQUEUE (errqueue.c). m NULL: only whether there was something, which is gone then. */
 int64_t errqueue_read(struct ent e, struct msghdr *m);
 
+/* A message of somebody else's socket carries descriptors (rights.c): ours become the kernel's. */
+void rights_send(const struct msghdr *m);
+
 /* Datagrams (dgram.c). */
 int64_t dgram_read(struct ent e, struct io *io, struct sockaddr *sa, socklen_t *sa_n, int *ret_flags);
 int64_t dgram_write(struct ent e, struct io *io, const struct sockaddr *sa, socklen_t sa_n);

@@ -278,10 +278,18 @@ int64_t sk_pwritev64v2(int fd, const struct iovec *v, int n, off_t at, int flags
 int64_t sk_sendmsg(int fd, const struct msghdr *m, int flags)
 {
 	struct iov_copy c;
-	struct io io = { .n_iov = (uint32_t)m->msg_iovlen, .flags = flags, .fd = fd, .ctl = m->msg_control,
-			 .ctl_n = m->msg_controllen };
-	int64_t r = copy_iov(&c, m->msg_iov, m->msg_iovlen);
+	struct io io = { .flags = flags, .fd = fd };
+	int64_t r;
 
+	if (fd_get(fd).kind == FD_NONE) {
+		if (unlikely(m && m->msg_controllen))
+			rights_send(m);
+		return SK_PASS;
+	}
+	io.n_iov = (uint32_t)m->msg_iovlen;
+	io.ctl = m->msg_control;
+	io.ctl_n = m->msg_controllen;
+	r = copy_iov(&c, m->msg_iov, m->msg_iovlen);
 	if (r)
 		return r;
 	io.iov = c.v;
@@ -295,6 +303,12 @@ int64_t sk_sendmmsg(int fd, struct mmsghdr *m, unsigned n, int flags)
 	unsigned i;
 	int64_t r = 0;
 
+	if (fd_get(fd).kind == FD_NONE) {
+		for (i = 0; m && i < n; i++)
+			if (m[i].msg_hdr.msg_controllen)
+				rights_send(&m[i].msg_hdr);
+		return SK_PASS;
+	}
 	n = n > IOV_MAX ? IOV_MAX : n;
 	me.batch = n > 1 ? n : 0;	/* one kick for all */
 	for (i = 0; i < n; i++) {

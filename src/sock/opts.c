@@ -236,6 +236,28 @@ void opts_read_back(int fd, struct ent e, struct tcp_opts *o, uint32_t *rcvtimeo
 	*sndtimeo = kernel_ms(fd, SO_SNDTIMEO);
 }
 
+void opts_tell(int fd, const struct tcp_opts *o, uint32_t rcvtimeo, uint32_t sndtimeo)
+{
+	struct timeval rcv = ms_timeval(rcvtimeo), snd = ms_timeval(sndtimeo);
+	struct linger l = { .l_onoff = 1, .l_linger = o->linger_s };
+	struct tcp_opts plain;
+	size_t i;
+
+	tcp_opts_default(&plain);
+	for (i = 0; i < n_elems(opts); i++) {
+		int v = opt_take(o, &opts[i]);
+
+		if (v != opt_take(&plain, &opts[i]))
+			(void)sys_setsockopt(fd, opts[i].level, opts[i].name, &v, sizeof(v));
+	}
+	if (o->linger_s >= 0)
+		(void)sys_setsockopt(fd, SOL_SOCKET, SO_LINGER, &l, sizeof(l));
+	if (rcvtimeo)
+		(void)sys_setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &rcv, sizeof(rcv));
+	if (sndtimeo)
+		(void)sys_setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &snd, sizeof(snd));
+}
+
 bool opts_want_kernel(int fd, struct ent e)
 {
 	static const struct { int level, name; } theirs[] = {

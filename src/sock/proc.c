@@ -14,7 +14,7 @@
  * exit	 Sockets are let go of in the destructor, so that a peer hears of it at once. Who dies
  *	 otherwise is found by the surrogate.
  */
-#include "sock/self.h"
+#include "sock/handback.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -25,6 +25,7 @@
 #include "layout_hash.h"
 
 #define SPIN_DEFAULT_US	50
+#define ACTIVATED_MAX	64	/* sockets of a service manager that are looked at */
 #define LONG_SPIN_US	500	/* from here on the profile means: spin always */
 
 /* ---- numbers and strings, without stdio -------------------------------------------------------- */
@@ -50,18 +51,25 @@ static void put_text(char *to, size_t bytes, const char *from)
 	to[n] = 0;
 }
 
-static void put_var(char *to, size_t bytes, const char *name, uint32_t v)
+char *proc_number(char buf[PROC_NUMBER], uint32_t v)
 {
-	char digits[12];
-	size_t n = sizeof(digits) - 1, at = strlen(name);
+	size_t n = PROC_NUMBER - 1;
 
-	digits[n] = 0;
+	buf[n] = 0;
 	do {
-		digits[--n] = (char)('0' + v % 10);
+		buf[--n] = (char)('0' + v % 10);
 		v /= 10;
 	} while (v);
+	return buf + n;
+}
+
+static void put_var(char *to, size_t bytes, const char *name, uint32_t v)
+{
+	char digits[PROC_NUMBER];
+	size_t at = strlen(name);
+
 	put_text(to, bytes, name);
-	put_text(to + at, bytes - at, digits + n);
+	put_text(to + at, bytes - at, proc_number(digits, v));
 }
 
 /* ---- begin ---------------------------------------------------------------------------------------- */
@@ -226,16 +234,29 @@ static void take_over_after_exec(int fd)
 	drop_closed();
 }
 
+/* Sockets of a service manager (sd_listen_fds(3)): descriptors from 3 on, if they are meant for us. */
+static void adopt_activated(void)
+{
+	uint32_t n = parse_u32(secure_getenv("LISTEN_FDS"), 0), i;
+
+	if (!n || parse_u32(secure_getenv("LISTEN_PID"), 0) != (uint32_t)sys_getpid())
+		return;
+	for (i = 0; i < min_u32(n, ACTIVATED_MAX); i++)
+		adopt((int)(3 + i), true);
+}
+
 void sk_init(void)
 {
 	uint32_t fd = parse_u32(secure_getenv("ONRAMP_FDTAB"), UINT32_MAX);
 
 	read_environment();
-	if (fd == UINT32_MAX)
+	if (fd != UINT32_MAX)
+		unsetenv("ONRAMP_FDTAB");
+	if (self.state == ST_NEVER)
 		return;
-	unsetenv("ONRAMP_FDTAB");
-	if (self.state != ST_NEVER)
+	if (fd != UINT32_MAX)
 		take_over_after_exec((int)fd);
+	adopt_activated();
 }
 
 void sk_fini(void)
@@ -348,6 +369,7 @@ void sk_fork_child(void)
 	}
 	wait_after_fork();
 	epoll_after_fork();
+	handback_after_fork();
 	self.x.ctl_lock = 0;
 	(void)exec_after_fork_child(&self.x);
 	exec_joined(&self.x, proc);
@@ -366,6 +388,28 @@ static bool any_socket(void)
 	return false;
 }
 
+bool sk_inheritable(void)
+{
+	uint32_t fd, n = stack_have() ? min_u32(self.tab->n_used, N_FDS) : 0;
+
+	for (fd = 0; fd < n; fd++) {
+		struct ent e = fd_get((int)fd);
+		int flags = ent_is_ours(e) || (e.kind == FD_EPOLL && e.h) ? sys_fcntl((int)fd, F_GETFD, 0) : -1;
+
+		if (flags >= 0 && !(flags & FD_CLOEXEC))
+			return true;
+	}
+	return false;
+}
+
+int sk_plumbing(int fd) { return fd_make_private(fd); }
+
+void sk_plumbing_done(int fd)
+{
+	fd_take(fd);
+	sys_close(fd);
+}
+
 static bool env_has(char *const *env, const char *name)
 {
 	size_t n = strlen(name);
@@ -376,7 +420,19 @@ static bool env_has(char *const *env, const char *name)
 	return false;
 }
 
-void sk_exec_prepare(struct sk_exec *e, char *const *env)
+void proc_inherit(struct sk_exec *e)
+{
+	self.tab->proc = self.x.proc;
+	plumbing_cloexec(false);
+	put_var(e->fdtab, sizeof(e->fdtab), "ONRAMP_FDTAB=", (uint32_t)self.tab_fd);
+	put_text(e->spin, sizeof(e->spin), "ONRAMP_SPIN_US=0");
+	e->vars[0] = e->fdtab;
+	e->vars[1] = e->spin;
+	e->vars[2] = NULL;
+	e->n = 2;
+}
+
+void sk_exec_prepare(struct sk_exec *e, const struct sk_program *p, char *const *env)
 {
 	static const char preload[] = "LD_PRELOAD=";
 
@@ -384,10 +440,12 @@ void sk_exec_prepare(struct sk_exec *e, char *const *env)
 	if (!stack_have() || !any_socket())
 		return;
 	exec_flush(&self.x);
-	self.tab->proc = self.x.proc;
-	plumbing_cloexec(false);
-	put_var(e->fdtab, sizeof(e->fdtab), "ONRAMP_FDTAB=", (uint32_t)self.tab_fd);
-	e->vars[e->n++] = e->fdtab;
+	if (!program_takes_library(p, env)) {
+		hand_back_for_exec();
+		return;
+	}
+	proc_inherit(e);
+	e->n = 1;
 	if (self.preload[0] && !env_has(env, preload)) {
 		memcpy(e->preload, preload, sizeof(preload));
 		put_text(e->preload + sizeof(preload) - 1, sizeof(e->preload) - sizeof(preload) + 1,

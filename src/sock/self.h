@@ -50,6 +50,7 @@
 #define SKU_RETURNED	(1u << 5)	/* a datagram socket that is the kernel's again (dgram_opts.c) */
 #define SKU_CORKED	(1u << 6)	/* ... that the kernel is putting a datagram together for (MSG_MORE) */
 #define SKU_SEEN	(1u << 4)	/* a name was asked for: keep what was told */
+#define SKU_PASSED	(1u << 7)	/* a listener whose next connections come by the kernel only */
 
 struct ent {			/* a copy of an entry's word */
 	uint8_t	 kind, flags;
@@ -219,6 +220,14 @@ void wait_prepare_quiet(void);
 bool foreign_due(uint64_t now);
 void foreign_found(uint64_t now, bool found);
 
+/* ---- the process (proc.c) ------------------------------------------------------------------------ */
+
+#define PROC_NUMBER 12
+char *proc_number(char buf[PROC_NUMBER], uint32_t v);	/* in decimal, somewhere in buf */
+void proc_inherit(struct sk_exec *e);	/* exec: plumbing stays open, and the new image is told of it */
+/* Whether that program will have this library in it (program.c). */
+bool program_takes_library(const struct sk_program *p, char *const *env);
+
 /* ---- others ---------------------------------------------------------------------------------------- */
 
 must_check int addr_parse(const void *sa, socklen_t n, struct ipaddr *ret, uint16_t *ret_port);
@@ -227,10 +236,13 @@ bool addr_is_loopback(const struct ipaddr *a);
 int64_t udp_autobind(int fd);			/* 0: ours now; else not */
 
 void opts_read_back(int fd, struct ent e, struct tcp_opts *o, uint32_t *rcvtimeo, uint32_t *sndtimeo);
+/* The other way: a kernel socket gets what the program had set on ours. */
+void opts_tell(int fd, const struct tcp_opts *o, uint32_t rcvtimeo, uint32_t sndtimeo);
 bool opts_want_kernel(int fd, struct ent e);	/* an option that only the kernel has is set */
 
 void conn_close(int fd, struct ent e);		/* one descriptor of a socket goes (open.c) */
 void lease_of_sk(const struct sk *sk, struct ctl_lease *ret);	/* as it was asked for */
+void conn_give_up_lease(struct ent e);		/* its port is the kernel's; what it has goes on */
 void conn_close_leased(void);			/* all that hold one, at exit */
 void epoll_close(int fd, struct ent e);
 void epoll_moved(int fd, struct ent e);		/* an undecided socket became ours */

@@ -74,6 +74,8 @@ int64_t sk_send(int fd, const void *p, size_t n, int flags);
 int64_t sk_sendto(int fd, const void *p, size_t n, int flags, const struct sockaddr *sa,
 		  socklen_t sa_n);
 int64_t sk_sendmsg(int fd, const struct msghdr *m, int flags);
+/* Descriptors came beside a message of the kernel's: what they are is noted (rights.c). */
+void sk_received(const struct msghdr *m);
 int64_t sk_sendmmsg(int fd, struct mmsghdr *m, unsigned n, int flags);
 int64_t sk_sendfile(int out, int in, off_t *off, size_t n);
 int64_t sk_sendfile64(int out, int in, off_t *off, size_t n);
@@ -137,14 +139,25 @@ struct sk_exec {
 	uint32_t n;
 	char	 fdtab[32], spin[48], preload[544];
 };
-/* Prepares plumbing to be inherited if sockets are; `env` is what the program asked for. */
-void sk_exec_prepare(struct sk_exec *e, char *const *env);
+/* The program that is about to be: `path`, looked for by PATH if it has no slash and `search` is that
+ * variable's value, or, if path is NULL, the file behind `fd`. */
+struct sk_program { const char *path, *search; int fd; };
+/* Prepares plumbing to be inherited if sockets are, and gives connections back to the kernel if the
+ * program cannot have the library; `env` is what the program is to get. */
+void sk_exec_prepare(struct sk_exec *e, const struct sk_program *p, char *const *env);
 void sk_exec_failed(const struct sk_exec *e);
 
 /* Notes a handler about to be installed and puts ours in its place in *ret; the old one. */
 void sk_signal_wrap(int sig, const struct sigaction *act, struct sigaction *ret);
 void sk_signal_old(int sig, struct sigaction *old);	/* translates what the kernel said it was */
 void sk_signal_done(int sig, const struct sigaction *act);	/* installed */
+/* A socket of ours is open that a child would inherit (not close-on-exec). */
+bool sk_inheritable(void);
+int sk_plumbing(int fd);	/* keeps the program, and file actions, from a descriptor: its new number */
+void sk_plumbing_done(int fd);	/* closes it */
+/* The life of a bridge (bridge.c): onramp-bridge, or a forked process that could not become it. */
+noreturn_fn void sk_bridge(int channel);
+void sk_cancelled(void);	/* some thread was asked to end: all that sleep have a look */
 void sk_before_seccomp(void);
 void sk_seccomp(void);		/* the program is about to confine itself */
 

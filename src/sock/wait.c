@@ -33,6 +33,7 @@
 #include "sock/stream.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <sys/resource.h>
 
 #define STOLEN_NS	(60 * NS_PER_US)	/* such a gap between two looks: the core is wanted */
@@ -422,6 +423,22 @@ static int sleep_once(struct wait *w)
 	return r;
 }
 
+void sk_cancelled(void)
+{
+	static const uint64_t one = 1;
+	uint32_t i;
+
+	if (!stack_have())
+		return;
+	/* Whatever its state says: one that is about to sleep would miss a ring (A2), but not a bell. */
+	for (i = 0; i < PEER_BELL; i++) {
+		const struct waiter *s = &self.x.map.seg->waiters[i];
+
+		if (peek32(&s->state) != WAITER_FREE && peek32(&s->proc) == self.x.proc)
+			(void)sys_write(self.x.fds.bell[i], &one, sizeof(one));
+	}
+}
+
 int wait_for(struct wait *w)
 {
 	int r;
@@ -429,11 +446,13 @@ int wait_for(struct wait *w)
 	me.batch = 0;
 	exec_flush(&self.x);
 	w->foreign = false;
+	pthread_testcancel();	/* calls that wait are cancellation points; here nothing is held */
 	r = spin(w);
 	if (r != SPIN_OVER)
 		return r;
 	for (;;) {
 		r = sleep_once(w);
+		pthread_testcancel();
 		if (w->ready(w) || w->foreign)
 			return 0;
 		/* With a mask the kernel says EINTR for handlers of signals it alone let in. */

@@ -489,6 +489,24 @@ static void drop_watchers(struct turn *t, uint32_t *head)
 	}
 }
 
+bool ep_take(struct turn *t, struct sk *sk, int32_t fd, ep_h *ret_ep, struct ep_event *ret)
+{
+	uint32_t slot = sk->items & t->map->epi_mask;
+
+	for (uint32_t left = t->map->epi_mask; slot && left; left--) {
+		struct epitem *it = epi_slot(t, slot);
+
+		if (it->fd == fd && it->proc == t->proc) {
+			*ret_ep = (ep_h){ it->ep };
+			*ret = (struct ep_event){ .events = it->events, .fd = fd, .data = it->data };
+			item_delete(t, it, &sk->items);
+			return true;
+		}
+		slot = it->sk_next & t->map->epi_mask;
+	}
+	return false;
+}
+
 void ep_forget(struct turn *t, struct sk *sk)
 {
 	if (sk->items)

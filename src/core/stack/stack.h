@@ -209,6 +209,9 @@ must_check int ep_nest_del(struct turn *t, ep_h h, ep_h inner, int32_t fd);
 must_check bool ep_is_ready(struct turn *t, ep_h h);
 /* EPOLLONESHOT items with that data (and descriptor, unless negative) have been reported elsewhere. */
 void ep_shot(struct turn *t, ep_h h, int32_t fd, uint64_t data);
+/* Takes one registration that the turn's process made of that descriptor off, in whichever epoll it
+ * is: the descriptor is going to mean another socket. False: there is none. */
+must_check bool ep_take(struct turn *t, struct sk *sk, int32_t fd, ep_h *ret_ep, struct ep_event *ret);
 /* Collects up to max events in list order with Linux's LT/ET/ONESHOT rules; LT items that are
  * still ready go to the tail. Cost: proportional to what is reported, not to what is watched. */
 must_check uint32_t ep_collect(struct turn *t, ep_h h, struct ep_event *ret, uint32_t max);
