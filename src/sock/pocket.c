@@ -21,6 +21,7 @@
 #include <netinet/tcp.h>
 #include <sched.h>
 
+#define ADDR_TRIES 100
 #define LO_INDEX 1	/* a namespace's first interface */
 
 enum { POCKET_UNTRIED, POCKET_OURS, POCKET_NONE };
@@ -177,13 +178,27 @@ static int pair_at(const struct pocket_ends *e, int *ret_program, int *ret_bridg
 	return 0;
 }
 
+/* An address of IPv6 is usable some moments after it was added, even where nothing is to be detected. */
+static int pair_soon(const struct pocket_ends *e, int *ret_program, int *ret_bridge)
+{
+	int err, tries;
+
+	for (tries = 0; tries < ADDR_TRIES; tries++) {
+		err = pair_at(e, ret_program, ret_bridge);
+		if (err != -EADDRNOTAVAIL && err != -ENETUNREACH)
+			break;
+		host_nap(NS_PER_MS);
+	}
+	return err;
+}
+
 int pocket_pair(const struct pocket_ends *e, int *ret_program, int *ret_bridge)
 {
 	struct pocket_ends plain = { .family6 = e->family6 };
 	static const struct ipaddr loopback6 = { { [15] = 1 } };
 
 	if (in_pocket() && own_address(&e->laddr) == 0 && own_address(&e->raddr) == 0 &&
-	    pair_at(e, ret_program, ret_bridge) == 0)
+	    pair_soon(e, ret_program, ret_bridge) == 0)
 		return 0;
 	plain.laddr = plain.raddr = ip_is4(&e->laddr) ? ip_from4(INADDR_LOOPBACK) : loopback6;
 	return pair_at(&plain, ret_program, ret_bridge);

@@ -4,8 +4,10 @@
  *
  * The slot stays, its queues go (all but what a program that still holds the descriptor has
  * not read). What comes late is acknowledged, so that a peer whose last ACK was lost gets on;
- * resets are ignored (RFC 1337), as in Linux with tcp_rfc1337 set, since old duplicates are
- * what the state is for. A SYN that cannot be old opens a new connection.
+ * a reset ends the wait if it has the very next number, as in Linux with tcp_rfc1337 unset, and
+ * is ignored otherwise. RFC 1337 would ignore all; but then a client whose SYN looks old, another
+ * stack with another clock behind the same port, would be answered with ACKs until the wait is
+ * over, and its resets are how it says so. A SYN that cannot be old opens a new connection.
  */
 #include <netinet/in.h>
 
@@ -77,8 +79,10 @@ bool tcp_timewait_input(struct turn *t, struct sk *sk, struct tcp_seg *s, uint32
 		*ret_isn = isn ? isn : 1;
 		return true;
 	}
-	if (s->h.flags & TCP_F_RST) {	/* RFC 1337 3 */
+	if (s->h.flags & TCP_F_RST) {	/* RFC 1337 3, but for the very next number (Linux) */
 		ev(t, EV_TCP_RST_IN, sk->self, s->seq, 0);
+		if (!paws && s->seq == b->rcv_nxt && !(s->h.flags & TCP_F_SYN))
+			tcp_done(t, sk, TE_EXPIRE, 0);
 		return false;
 	}
 	if (paws)
