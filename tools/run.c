@@ -119,6 +119,10 @@ static void set_profile(const struct profile *p, bool named)
 	snprintf(spin, sizeof(spin), "%u", p->spin_us);
 	must(setenv("ONRAMP_PROFILE", p->name, 1) == 0);
 	must(setenv("ONRAMP_SPIN_US", spin, named) == 0);
+	snprintf(spin, sizeof(spin), "%u", p->ecn);
+	must(setenv("ONRAMP_ECN", spin, named) == 0);
+	if (p->congestion[0])
+		must(setenv("ONRAMP_CONGESTION", p->congestion, named) == 0);
 }
 
 /* Programs of one host need no more than an agent of one's own, which anybody may start. That we

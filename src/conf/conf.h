@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Profiles: how long a program's waits spin before they sleep, and whether falling back to
- * the kernel is allowed. Read by `onramp run`, which hands the outcome to the library in the
- * environment; the library itself reads no files.
+ * Profiles: how long a program's waits spin before they sleep, whether falling back to the
+ * kernel is allowed, and what TCP does where the program does not say. Read by `onramp run`,
+ * which hands the outcome to the library in the environment; the library itself reads no files.
  *
  * A name is looked up as ~/.config/onramp/profiles/NAME.conf, then
  * /etc/onramp/profiles/NAME.conf, then among the built-in ones; so a user, and then the
@@ -26,6 +26,8 @@ struct profile {
 	char	 name[CONF_NAME_MAX];
 	uint32_t spin_us;	/* spin this long, then sleep */
 	bool	 strict;	/* a socket that cannot be accelerated is an error */
+	char	 congestion[16];	/* cubic, reno, bbr, dctcp; empty: the stack's default */
+	uint32_t ecn;		/* as Linux's sysctl tcp_ecn: 0 never, 1 asks, 2 answers */
 	char	 origin[CONF_ORIGIN_MAX];	/* "built in", or the file's path */
 };
 

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Profiles as files. The format is INI, read by inih; there are three keys, all optional:
+ * Profiles as files. The format is INI, read by inih; there are five keys, all optional:
  *
  *	base = latency		start from that profile instead of from `default`
  *	spin_us = 50		0 to 4000000
  *	strict = yes		yes or no
+ *	congestion = bbr	cubic, reno, bbr or dctcp
+ *	ecn = 1			0, 1 or 2, as Linux's sysctl tcp_ecn
  *
  * Invariants
  *  P1  Whatever a file holds, the outcome is a whole profile or a sentence that says what is
@@ -29,8 +31,8 @@
 #define N_PLACES 3	/* the user's folder, the machine's, built in */
 
 static const struct profile built_in[] = {
-	{ "default", 50, false, "built in" },	/* twice what waking a sleeping core costs */
-	{ "latency", 100000, false, "built in" },	/* a request every 100 ms never sleeps */
+	{ "default", 50, false, "", 2, "built in" },	/* twice what waking a sleeping core costs */
+	{ "latency", 100000, false, "", 2, "built in" },	/* a request every 100 ms never sleeps */
 };
 
 struct reading {
@@ -118,6 +120,37 @@ static bool parse_yes(const char *value, bool *ret)
 	return true;
 }
 
+static bool parse_congestion(const char *value, char *ret, size_t bytes)
+{
+	static const char *const names[] = { "cubic", "reno", "bbr", "dctcp" };
+
+	for (size_t i = 0; i < n_elems(names); i++) {
+		if (strcmp(names[i], value) == 0) {
+			snprintf(ret, bytes, "%s", value);
+			return true;
+		}
+	}
+	return false;
+}
+
+static bool parse_ecn(const char *value, uint32_t *ret)
+{
+	if (value[0] < '0' || value[0] > '2' || value[1])
+		return false;
+	*ret = (uint32_t)(value[0] - '0');
+	return true;
+}
+
+static bool is_key(const char *key)
+{
+	static const char *const keys[] = { "base", "spin_us", "strict", "congestion", "ecn" };
+
+	for (size_t i = 0; i < n_elems(keys); i++)
+		if (strcmp(keys[i], key) == 0)
+			return true;
+	return false;
+}
+
 /* inih goes on after a line that its handler refuses by returning 0, and reports the first;
  * so the sentence kept is that of the first, too. */
 static bool refused_before(struct reading *r)
@@ -147,10 +180,14 @@ static int on_key(void *arg, const char *section, const char *key, const char *v
 		    CONF_SPIN_US_MAX, value);
 	else if (strcmp(key, "strict") == 0 && !parse_yes(value, &r->p->strict))
 		say(r->what, sizeof(r->what), "strict must be yes or no, not '%.40s'", value);
-	else if (strcmp(key, "spin_us") != 0 && strcmp(key, "strict") != 0 &&
-		 strcmp(key, "base") != 0)
+	else if (strcmp(key, "congestion") == 0 &&
+		 !parse_congestion(value, r->p->congestion, sizeof(r->p->congestion)))
+		say(r->what, sizeof(r->what), "congestion must be cubic, reno, bbr or dctcp, not '%.40s'", value);
+	else if (strcmp(key, "ecn") == 0 && !parse_ecn(value, &r->p->ecn))
+		say(r->what, sizeof(r->what), "ecn must be 0, 1 or 2, not '%.40s'", value);
+	else if (!is_key(key))
 		say(r->what, sizeof(r->what),
-		    "no key is called '%.40s'; keys are base, spin_us, strict", key);
+		    "no key is called '%.40s'; keys are base, spin_us, strict, congestion, ecn", key);
 	else
 		return good(r);
 	return 0;

@@ -199,9 +199,33 @@ static void read_congestion(int fd, struct tcp_opts *o)
 	char name[16] = "";
 	socklen_t n = sizeof(name);
 
-	if (sys_getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, &n) == 0 &&
-	    strncmp(name, "reno", sizeof(name)) == 0)
-		o->cc = TCP_CC_RENO;
+	int algo;
+
+	if (sys_getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, &n) != 0)
+		return;
+	name[sizeof(name) - 1] = 0;
+	algo = tcp_cc_by_name(name);
+	/* The profile's choice stands for whoever has not asked for another than the kernel's own. */
+	if (algo >= 0 && !(self.cc_chosen && algo == TCP_CC_CUBIC))
+		o->cc = (uint8_t)algo;
+}
+
+static void read_pacing(int fd, struct tcp_opts *o)
+{
+	uint64_t rate = 0;
+	socklen_t n = sizeof(rate);
+
+	if (sys_getsockopt(fd, SOL_SOCKET, SO_MAX_PACING_RATE, &rate, &n) == 0 && n == sizeof(rate) && rate)
+		o->max_pacing = rate;
+}
+
+/* The kernel knows names that we do not, and we know some that it may not have loaded. */
+static int cong_of(const void *v, socklen_t n)
+{
+	char name[16] = "";
+
+	memcpy(name, v, n < sizeof(name) - 1 ? n : sizeof(name) - 1);
+	return tcp_cc_by_name(name);
 }
 
 void opts_read_back(int fd, struct ent e, struct tcp_opts *o, uint32_t *rcvtimeo, uint32_t *sndtimeo)
@@ -210,6 +234,8 @@ void opts_read_back(int fd, struct ent e, struct tcp_opts *o, uint32_t *rcvtimeo
 	int v;
 
 	tcp_opts_default(o);
+	o->cc = self.cc;
+	o->ecn = self.ecn;
 	*rcvtimeo = *sndtimeo = 0;
 	o->family6 = (e.flags & FDF_V6) != 0;
 	if (!(e.flags & FDF_OPTS))
@@ -229,8 +255,10 @@ void opts_read_back(int fd, struct ent e, struct tcp_opts *o, uint32_t *rcvtimeo
 	/* What it reports for none is the MSS that a peer without the option would get. */
 	if (!(e.flags & FDF_DGRAM) && kernel_int(fd, IPPROTO_TCP, TCP_MAXSEG, &v) && v > 0 && v != MSS_UNSET)
 		o->maxseg = (uint32_t)v;
-	if (!(e.flags & FDF_DGRAM))
+	if (!(e.flags & FDF_DGRAM)) {
 		read_congestion(fd, o);
+		read_pacing(fd, o);
+	}
 	read_special(fd, e, o);
 	*rcvtimeo = kernel_ms(fd, SO_RCVTIMEO);
 	*sndtimeo = kernel_ms(fd, SO_SNDTIMEO);
@@ -329,6 +357,12 @@ static int64_t get_socket_level(struct turn *t, struct ent e, struct sk *sk, int
 		l.l_onoff = o->linger_s >= 0;
 		l.l_linger = o->linger_s >= 0 ? o->linger_s : 0;
 		return give(&l, sizeof(l), v, n);
+	case SO_MAX_PACING_RATE:
+		if (e.kind == FD_UDP)
+			return SK_PASS;
+		if (n && *n >= sizeof(o->max_pacing))
+			return give(&o->max_pacing, sizeof(o->max_pacing), v, n);
+		return give_int((int)(uint32_t)min_u64(o->max_pacing, UINT32_MAX), v, n);
 	default:
 		return SK_PASS;
 	}
@@ -337,7 +371,8 @@ static int64_t get_socket_level(struct turn *t, struct ent e, struct sk *sk, int
 static int64_t get_tcp_level(struct turn *t, struct sk *sk, int name, void *v, socklen_t *n,
 			     const struct tcp_opts *o)
 {
-	static const char cubic[16] = "cubic", reno[16] = "reno";
+	char cong[16] = "";
+	const char *text;
 	struct tcp_info ti;
 
 	switch (name) {
@@ -351,7 +386,9 @@ static int64_t get_tcp_level(struct turn *t, struct sk *sk, int name, void *v, s
 	case TCP_WINDOW_CLAMP:	/* without one: what autotuning may reach */
 		return give_int(o->window_clamp ? (int)o->window_clamp : (int)max_u32(sk->rcvbuf / 2, 65535), v, n);
 	case TCP_CONGESTION:
-		return give(o->cc == TCP_CC_RENO ? reno : cubic, 16, v, n);
+		text = sk->kind == SK_TCP ? tcp_get_cc(sk) : tcp_cc_name(o->cc);
+		memcpy(cong, text, strlen(text));
+		return give(cong, sizeof(cong), v, n);
 	default:
 		return SK_PASS;
 	}
@@ -447,7 +484,11 @@ static bool set_special(struct tcp_opts *o, struct sk *sk, int level, int name, 
 	} else if (level == IPPROTO_TCP && name == TCP_MAXSEG) {
 		o->maxseg = (uint32_t)x;
 	} else if (level == IPPROTO_TCP && name == TCP_CONGESTION) {
-		o->cc = n >= 4 && memcmp(v, "reno", 4) == 0 ? TCP_CC_RENO : TCP_CC_CUBIC;
+		o->cc = (uint8_t)cong_of(v, n);
+	} else if (level == SOL_SOCKET && name == SO_MAX_PACING_RATE) {
+		o->max_pacing = x == -1 ? UINT64_MAX : (uint32_t)x;
+		if (n >= sizeof(o->max_pacing))
+			memcpy(&o->max_pacing, v, sizeof(o->max_pacing));
 	} else {
 		return false;
 	}
@@ -528,6 +569,15 @@ static int64_t set_undecided(int fd, struct ent e, int level, int name, const vo
 			fd_kernel(fd, e, why);
 		return r;
 	}
+	/* One that only the kernel has is its socket's. */
+	if (level == IPPROTO_TCP && name == TCP_CONGESTION && !(e.flags & FDF_DGRAM)) {
+		r = sys_setsockopt(fd, level, name, v, n);
+		if (r == 0 && cong_of(v, n) < 0)
+			fd_kernel(fd, e, REASON_OPTION);
+		else
+			fd_flags(fd, FDF_OPTS, 0);
+		return r;
+	}
 	/* Not all of what only the kernel can do could be read back later. */
 	if (e.flags & FDF_DGRAM && v && !dgram_opt_noted(&o, level, name, v, n)) {
 		r = sys_setsockopt(fd, level, name, v, n);
@@ -541,6 +591,14 @@ static int64_t set_undecided(int fd, struct ent e, int level, int name, const vo
 		set |= FDF_SNDBUF;
 	fd_flags(fd, set, 0);
 	return SK_PASS;
+}
+
+/* What TCP_CONGESTION answers for an accelerated connection, the kernel having answered r. */
+static int cong_judged(int level, int name, const void *v, socklen_t n, int r)
+{
+	if (level != IPPROTO_TCP || name != TCP_CONGESTION || (r != 0 && r != -ENOENT))
+		return r;
+	return cong_of(v, n) >= 0 ? 0 : -ENOENT;
 }
 
 int64_t sk_setsockopt(int fd, int level, int name, const void *v, socklen_t n)
@@ -561,8 +619,8 @@ int64_t sk_setsockopt(int fd, int level, int name, const void *v, socklen_t n)
 	/* The kernel judges the other arguments; accepted connections share a socket below, which
 	 * must not collect their options, so only those that are judged by us skip it. */
 	if (!r && (e.kind != FD_TCP || !(opt_find(level, name) || (level == SOL_SOCKET &&
-	    (name == SO_LINGER || name == SO_RCVTIMEO || name == SO_SNDTIMEO)))))
-		r = sys_setsockopt(fd, level, name, v, n);
+	    (name == SO_LINGER || name == SO_RCVTIMEO || name == SO_SNDTIMEO || name == SO_MAX_PACING_RATE)))))
+		r = cong_judged(level, name, v, n, sys_setsockopt(fd, level, name, v, n));
 	else if (!v || n < sizeof(int))
 		r = v ? -EINVAL : -EFAULT;
 	if (r < 0)

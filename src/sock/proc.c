@@ -94,12 +94,25 @@ static uint32_t spare_cores(void)
 	return n > 2 ? n - 1 : 1;
 }
 
+/* What TCP is to do where the program does not say. */
+static void read_congestion(void)
+{
+	const char *cc = secure_getenv("ONRAMP_CONGESTION");
+	uint32_t ecn = parse_u32(secure_getenv("ONRAMP_ECN"), TCP_ECN_ANSWER);
+	int algo = cc ? tcp_cc_by_name(cc) : -1;
+
+	self.cc_chosen = algo >= 0;
+	self.cc = algo >= 0 ? (uint8_t)algo : TCP_CC_CUBIC;
+	self.ecn = ecn <= TCP_ECN_ANSWER ? (uint8_t)ecn : TCP_ECN_ANSWER;
+}
+
 static void read_environment(void)
 {
 	const char *off = secure_getenv("ONRAMP_OFF");
 	const char *strict = secure_getenv("ONRAMP_STRICT");
 	uint32_t us = parse_u32(secure_getenv("ONRAMP_SPIN_US"), SPIN_DEFAULT_US);
 
+	read_congestion();
 	self.max_spinning = spare_cores();
 	self.agent_due_ms = parse_u32(secure_getenv("ONRAMP_AGENT_DUE"), 0);
 	self.spins = us >= LONG_SPIN_US;

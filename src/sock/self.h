@@ -80,6 +80,8 @@ struct self {
 	int	 slot_nested[N_WAITERS];	/* the nested descriptor in it; -1 */
 	uint32_t n_spinning, max_spinning;	/* threads in a spin, now (atomic) and at most */
 	uint32_t spin_ns;	/* the profile's patience */
+	uint8_t	 cc, ecn;	/* its congestion control, TCP_CC_*, and TCP_ECN_* */
+	bool	 cc_chosen;	/* it names one */
 	uint32_t spin_score;	/* 0..SPIN_SCORE_ONE: how often a spin has paid of late */
 	uint32_t spin_skips;
 	uint64_t foreign_gap_ns, foreign_at;	/* pacing of looks at the kernel's side */

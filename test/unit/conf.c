@@ -84,6 +84,8 @@ static void test_wrong(void **state)
 		{ "spin_us = 99999999999999999999\n", -EBADMSG, "line 1: spin_us must be" },
 		{ "\n\nstrict = maybe\n", -EBADMSG, "line 3: strict must be" },
 		{ "spin_us = 1\nfoo = 1\nbar = 1\n", -EBADMSG, "line 2: no key is called 'foo'" },
+		{ "congestion = vegas\n", -EBADMSG, "line 1: congestion must be" },
+		{ "ecn = 3\n", -EBADMSG, "line 1: ecn must be" },
 		{ "[zap]\nspin_us = 1\n", -EBADMSG, "line 2: no section is called [zap]" },
 		{ "rubbish\nfoo = 1\n", -EBADMSG, "line 1: neither a key" },
 		{ "base = ../x\n", -EBADMSG, "line 1: base must name" },
@@ -133,6 +135,12 @@ static void test_bases(void **state)
 	assert_string_equal(p.name, "web");
 	assert_true(p.strict);
 	assert_true(p.spin_us > 1000);
+	assert_int_equal(p.ecn, 2);
+	assert_string_equal(p.congestion, "");
+	write_profile("far", "congestion = bbr\necn = 1\n");
+	assert_int_equal(conf_profile("far", &p, why, sizeof(why)), 0);
+	assert_string_equal(p.congestion, "bbr");
+	assert_int_equal(p.ecn, 1);
 	write_profile("latency", "spin_us = 77\n");
 	assert_int_equal(conf_profile("web", &p, why, sizeof(why)), 0);
 	assert_int_equal(p.spin_us, 77);
@@ -143,6 +151,7 @@ static void test_bases(void **state)
 	write_profile("b", "base = a\n");
 	assert_int_equal(conf_profile("a", &p, why, sizeof(why)), -ELOOP);
 	remove_profile("web");
+	remove_profile("far");
 	remove_profile("latency");
 	remove_profile("a");
 	remove_profile("b");
