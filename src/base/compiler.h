@@ -13,6 +13,7 @@
 #define target_isa(isa)	__attribute__((target(isa)))
 #define starts_library	__attribute__((constructor))
 #define ends_library	__attribute__((destructor))
+#define weak_symbol	__attribute__((weak))	/* NULL where nobody defines it */
 #define unused_arg	__attribute__((unused))
 #define exported	__attribute__((visibility("default")))
 /* f(&var) when var goes out of scope. */

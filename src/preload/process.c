@@ -14,12 +14,32 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+typedef void (*fork_fn)(void);
+/* What pthread_atfork() is made of in glibc. Named outright, because musl has the latter only, as a
+ * function of its own, and a symbol that is missing would keep musl's programs from starting. */
+extern int __register_atfork(fork_fn before, fork_fn parent, fork_fn child, void *dso) weak_symbol;
+extern void *__dso_handle;
+
+static void at_fork(fork_fn before, fork_fn parent, fork_fn child)
+{
+	static void *libc;
+	int (*own)(fork_fn, fork_fn, fork_fn);
+
+	if (__register_atfork) {
+		(void)__register_atfork(before, parent, child, &__dso_handle);
+		return;
+	}
+	own = (int (*)(fork_fn, fork_fn, fork_fn))libc_own(&libc, "pthread_atfork");
+	if (own)
+		(void)own(before, parent, child);
+}
+
 starts_library static void begin(void)
 {
 	int saved = errno;
 
 	sk_init();
-	(void)pthread_atfork(sk_fork_prepare, sk_fork_parent, sk_fork_child);
+	at_fork(sk_fork_prepare, sk_fork_parent, sk_fork_child);
 	errno = saved;
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * What a file will be when it is a process: one with this library in it, or one without. The
- * dynamic loader of the C library we were built for puts it there, and nobody else: not for
- * static programs, other architectures, other loaders, or programs that gain rights by exec.
+ * dynamic loaders of glibc and of musl put it there, and nobody else: not for static programs,
+ * other architectures, other loaders, or programs that gain rights by exec.
  *
  * When in doubt the answer is yes: a file that cannot be read is what it mostly is, and exec says
  * itself what it will not run.
@@ -74,15 +74,16 @@ static bool gains_rights(int fd, const struct stat *st)
 	return SYS0(SYS_geteuid) != 0 && SYS4(SYS_fgetxattr, fd, "security.capability", caps, sizeof(caps)) > 0;
 }
 
-/* The loader whose LD_PRELOAD we can be in: that of the GNU C library. */
+/* The loaders whose LD_PRELOAD we can be in: those of the GNU C library and of musl. */
 static bool is_our_loader(const char *name, size_t n)
 {
-	static const char gnu[] = "ld-linux";
-	size_t i, k = sizeof(gnu) - 1;
+	static const char *const names[] = { "ld-linux", "ld-musl" };
+	size_t i, k;
 
-	for (i = 0; i + k <= n; i++)
-		if (memcmp(name + i, gnu, k) == 0)
-			return true;
+	for (i = 0; i < n; i++)
+		for (k = 0; k < n_elems(names); k++)
+			if (n - i >= strlen(names[k]) && memcmp(name + i, names[k], strlen(names[k])) == 0)
+				return true;
 	return false;
 }
 
