@@ -110,19 +110,6 @@ static int set_preload(const struct cmd *c)
 	return 0;
 }
 
-/* A program that was built with a sanitizer's library wants that one before all others, and does not
- * start otherwise. Its order is a precaution of its own; ours does not disturb it. */
-static void calm_sanitizers(void)
-{
-	const char *old = conf_env("ASAN_OPTIONS");
-	FREE char *all = NULL;
-
-	if (old && strstr(old, "verify_asan_link_order"))
-		return;
-	must(asprintf(&all, "%s%sverify_asan_link_order=0", old ? old : "", old && old[0] ? ":" : "") >= 0);
-	must(setenv("ASAN_OPTIONS", all, 1) == 0);
-}
-
 /* Hands the profile over. A variable that the user set himself wins over a profile that he
  * did not name. */
 static void set_profile(const struct profile *p, bool named)
@@ -199,6 +186,24 @@ static void find_program(const char *word, char *ret, size_t bytes)
 	snprintf(ret, bytes, "%s", word);
 }
 
+#define NAMES_BYTES (256 * 1024)	/* the names of what a file links are near its beginning */
+
+/* A program that was linked with gcc's sanitizer library wants that one before all others, and does not
+ * start otherwise. The order is a precaution of its own; ours does not disturb it. */
+static void calm_sanitizer(const char *program)
+{
+	const char *old = conf_env("ASAN_OPTIONS");
+	FREE char *head = malloc(NAMES_BYTES), *all = NULL;
+	CLOSE_FD int fd = open(program, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd >= 0 && head ? pread(fd, head, NAMES_BYTES, 0) : -1;
+
+	if (n <= 0 || !memmem(head, (size_t)n, "libasan.so", strlen("libasan.so")) ||
+	    (old && strstr(old, "verify_asan_link_order")))
+		return;
+	must(asprintf(&all, "%s%sverify_asan_link_order=0", old ? old : "", old && old[0] ? ":" : "") >= 0);
+	must(setenv("ASAN_OPTIONS", all, 1) == 0);
+}
+
 static int become(const struct cmd *c, char **argv)
 {
 	int err;
@@ -249,7 +254,8 @@ static int run(const struct cmd *c, int argc, char **argv)
 	}
 	if (set_preload(c))
 		return EXIT_FAILURE;
-	calm_sanitizers();
+	find_program(argv[optind], program, sizeof(program));
+	calm_sanitizer(program);
 	return become(c, argv + optind);
 }
 

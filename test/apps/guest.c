@@ -37,10 +37,11 @@ static void *in_thread(void *arg)
 
 int main(int argc, char **argv)
 {
-	struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons((unsigned short)atoi(argc > 1 ? argv[1] : "")) };
+	struct sockaddr_in a = { .sin_family = AF_INET };
 	pthread_t th;
 	char c;
 
+	a.sin_port = htons((unsigned short)atoi(argc > 1 ? argv[1] : ""));
 	a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	fd = socket(AF_INET, SOCK_STREAM, 0);
 	if (fd < 0 || connect(fd, (struct sockaddr *)&a, sizeof(a)) || send(fd, "ECHO\n", 5, 0) != 5) {
