@@ -67,7 +67,8 @@ struct ctl_lease {
 	uint16_t lport;
 	uint8_t	 proto;
 	uint8_t	 family6_dual;	/* :: without IPV6_V6ONLY: IPv4 too */
-	uint32_t pad;
+	uint32_t cookie;	/* LEASE_DEL: low half of SO_COOKIE of the socket that proved it, for several
+				 * may share an address and port (SO_REUSEPORT); 0: any of them */
 };
 
 struct ctl_flow {

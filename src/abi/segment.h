@@ -196,6 +196,7 @@ enum sk_kind {
 #define SK_F_ACCEPTQ	(1u << 15)	/* on the listener's accept queue, not its embryo list */
 #define SK_F_ZEROCOPY	(1u << 16)	/* SO_ZEROCOPY: sends with MSG_ZEROCOPY are told of */
 #define SK_F_EXACT	(1u << 17)	/* its listener is gone; an entry of the agent's leads its packets here */
+#define SK_F_REUSEPORT	(1u << 18)	/* SO_REUSEPORT when it was bound: others may have its address and port */
 
 #define SK_PROTO_BYTES	768
 #define SK_BYTES	960
@@ -224,7 +225,7 @@ struct sk {
 	uint32_t tx_next;	/* sk_h slot on the tx-wait list */
 	uint32_t tmr_next, tmr_prev;	/* sk_h slots in a wheel bucket */
 	uint16_t tmr_bucket;
-	uint16_t pad1;
+	uint16_t group_i;	/* its number among those that share its address and port (H3) */
 	uint64_t tmr_at;	/* ns; NEVER_NS: not armed */
 
 	struct path path;
@@ -234,7 +235,7 @@ struct sk {
 	uint32_t rxq_bytes, txq_bytes;	/* unread; not yet acknowledged */
 	uint32_t rcvlowat;
 	uint8_t	 tos, ttl, priority, pad2;	/* ttl 0: the default */
-	uint32_t mark;
+	uint32_t lease_cookie;	/* ctl_lease.cookie of the kernel's socket below; 0: none */
 	uint64_t born_at;	/* ns */
 	uint32_t parent;	/* sk_h of the listener, for an embryo */
 	uint32_t list_next;	/* sk slots: embryo list or accept queue */

@@ -53,6 +53,7 @@ struct lease {
 	int	 fd;		/* our duplicate of the proof; -1: let go, and no placeholder was to be had */
 	bool	 let_go;	/* the proof is closed, fd is a placeholder for its port */
 	struct ipaddr addr;	/* as in key[0] */
+	uint64_t cookie;	/* SO_COOKIE of the proof, of which programs tell the low half */
 };
 
 static struct lease *buckets[N_BUCKETS];
@@ -358,6 +359,7 @@ static void release(struct lease *l)
 int lease_add(struct agent *a, struct stack *s, const struct ctl_lease *m, int fd)
 {
 	struct ipaddr any4 = ip_from4(0);
+	socklen_t n = sizeof(uint64_t);
 	struct lease *l, **b;
 	int err = check_proof(a, m, fd);
 
@@ -373,6 +375,7 @@ int lease_add(struct agent *a, struct stack *s, const struct ctl_lease *m, int f
 	l->key[l->n_keys++] = key_of(&m->laddr, m->lport, m->proto);
 	if (m->family6_dual)
 		l->key[l->n_keys++] = key_of(&any4, m->lport, m->proto);
+	(void)getsockopt(fd, SOL_SOCKET, SO_COOKIE, &l->cookie, &n);
 	l->fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
 	err = l->fd < 0 ? -errno : install(a, l);
 	if (err) {
@@ -389,11 +392,16 @@ int lease_add(struct agent *a, struct stack *s, const struct ctl_lease *m, int f
 	return 0;
 }
 
+/* By its proof, which tells the members of a group apart (E3), and a connected datagram socket from
+ * its address. */
 static struct lease *find_own(const struct stack *s, const struct ctl_lease *m)
 {
 	struct bound_key k = key_of(&m->laddr, m->lport, m->proto);
 	struct lease *l;
 
+	for (l = *bucket(m->proto, m->lport); l && m->cookie; l = l->next)
+		if (l->stack == s && !l->parked && (uint32_t)l->cookie == m->cookie)
+			return l;
 	for (l = *bucket(m->proto, m->lport); l; l = l->next)
 		if (l->stack == s && !l->parked && !memcmp(&l->key[0], &k, sizeof(k)))
 			return l;

@@ -31,6 +31,7 @@ static struct ctl_lease lease_of(const struct sk *sk)
 		.laddr = sk->laddr,
 		.lport = sk->lport,
 		.proto = sk->kind == SK_UDP ? IPPROTO_UDP : IPPROTO_TCP,
+		.cookie = sk->lease_cookie,
 		.family6_dual = ip_is_any(&sk->laddr) && !ip_is4(&sk->laddr) &&
 				!(sk->flags & SK_F_V6ONLY),
 	};
@@ -38,6 +39,8 @@ static struct ctl_lease lease_of(const struct sk *sk)
 
 static bool lease_eq(const struct ctl_lease *a, const struct ctl_lease *b)
 {
+	if (a->cookie || b->cookie)
+		return a->cookie == b->cookie;
 	return a->lport == b->lport && a->proto == b->proto && ip_eq(&a->laddr, &b->laddr);
 }
 

@@ -50,6 +50,7 @@ void lease_of_sk(const struct sk *sk, struct ctl_lease *ret)
 	ret->laddr = sk->kind == SK_UDP ? udp_of(sk)->bound : sk->laddr;
 	ret->lport = sk->lport;
 	ret->proto = sk->proto;
+	ret->cookie = sk->lease_cookie;
 	ret->family6_dual = sk->flags & SK_F_FAMILY6 && !(sk->flags & SK_F_V6ONLY);
 }
 

@@ -5,7 +5,7 @@
  * a datagram to somewhere only the kernel reaches is sent there.
  *
  * So that a busy loop of reads does not cost a system call each, the kernel's side is looked
- * at in growing intervals while it has nothing (foreign_due(), at most 1 ms). A read that is
+ * at in growing intervals while it has nothing (kernel_due(), at most 1 ms). A read that is
  * going to block looks every time.
  */
 #include "sock/dgram.h"
@@ -38,6 +38,29 @@ static int64_t take(struct turn *t, struct sk *sk, const struct io *io, struct a
 	if (a->opts.gro)
 		flags |= UDP_RECV_JOIN;
 	return udp_recv(t, sk, io->iov, io->n_iov, flags, &a->of);
+}
+
+/*
+ * Each socket has its own pace: one that is read first in a loop over many must not use up the looks of
+ * the others. Where poll() has just found something on the kernel's side, all are looked at.
+ */
+#define GAP_MIN_NS 50000u
+#define GAP_MAX_NS 1000000u
+
+static bool kernel_due(const struct sk *sk)
+{
+	const struct udp *u = udp_of(sk);
+
+	return sk->user & SKU_RETURNED || (self.foreign_at && !self.foreign_gap_ns) ||
+	       host_now() - u->looked_at >= u->look_gap_ns;
+}
+
+static void kernel_looked(struct sk *sk, bool found)
+{
+	struct udp *u = udp_of(sk);
+
+	u->looked_at = host_now();
+	u->look_gap_ns = found ? 0 : min_u32(max_u32(u->look_gap_ns * 2, GAP_MIN_NS), GAP_MAX_NS);
 }
 
 static int64_t recv_turn(struct ent e, const struct io *io, struct arrival *a)
@@ -159,9 +182,9 @@ int64_t dgram_read(struct ent e, struct io *io, struct sockaddr *sa, socklen_t *
 		sk = sk_peek(e.h);
 		if (!sk)
 			return -EBADF;
-		if (waiting ? look : sk->user & SKU_RETURNED || foreign_due(host_now())) {
+		if (waiting ? look : kernel_due(sk)) {
 			r = recv_kernel(io, sa, sa_n, ret_flags);
-			foreign_found(host_now(), r != -EAGAIN);
+			kernel_looked(sk, r != -EAGAIN);
 			if (r != -EAGAIN)
 				return r;
 		}

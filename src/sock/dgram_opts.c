@@ -157,7 +157,8 @@ bool dgram_opt_noted(struct udp_opts *o, int level, int name, const void *v, soc
 {
 	int x = int_of(v, n);
 
-	if (is_theirs(level, name, x, n))
+	/* A hop limit of none is a wish, too, and one that our zero does not stand for. */
+	if (is_theirs(level, name, x, n) || (level == IPPROTO_IPV6 && name == IPV6_UNICAST_HOPS && x == 0))
 		return false;
 	if (note_want(o, level, name, x))
 		return true;

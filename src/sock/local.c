@@ -32,6 +32,9 @@ bool local_is(const struct ipaddr *to)
 {
 	struct ipaddr a = local_target(to);
 
+	/* All of 127/8 is this host, but its last is everybody there: the kernel's, with SO_BROADCAST. */
+	if (ip_is4(&a) && ip_to4(&a) == 0x7fffffff)
+		return false;
 	return ap_is_local(&self.x.map, &a);
 }
 

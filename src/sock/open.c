@@ -70,9 +70,13 @@ static enum reason lease(int fd, struct ent e, struct ctl_lease *ret)
 {
 	struct sockaddr_in6 sa;
 	socklen_t n = sizeof(sa);
+	uint64_t cookie = 0;
+	socklen_t cookie_n = sizeof(cookie);
 	int v6only = 1, err;
 
 	memset(ret, 0, sizeof(*ret));
+	(void)sys_getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &cookie_n);
+	ret->cookie = (uint32_t)cookie;
 	if (sys_getsockname(fd, &sa, &n) < 0 || addr_parse(&sa, n, &ret->laddr, &ret->lport))
 		return REASON_NOT_ATTACHED_ADDR;
 	n = sizeof(v6only);
@@ -148,9 +152,10 @@ static enum reason udp_adopt(int fd, struct ent e)
 	dgram_opts_read_back(fd, e, &uo);
 	if (!sk_enter(&t))
 		return REASON_NO_SOCKET_SLOT;
-	err = udp_open(&t, &l.laddr, l.lport, &sk);
+	err = o.reuseport ? udp_open_shared(&t, &l.laddr, l.lport, &sk) : udp_open(&t, &l.laddr, l.lport, &sk);
 	if (!err) {
 		take_over(&t, sk, e, SKU_LEASED | SKU_KERNEL_TOO);
+		sk->lease_cookie = l.cookie;
 		sk->rcvtimeo_ms = rcvtimeo;
 		sk->sndtimeo_ms = sndtimeo;
 		sk->rcvbuf = o.rcvbuf_locked ? o.rcvbuf : sk->rcvbuf;
@@ -338,6 +343,7 @@ static int open_in_turn(struct opening *o, struct ent *e)
 	err = tcp_connect(&t, &o->opts, &o->laddr, o->lport, &o->raddr, o->rport, &sk);
 	if (!err) {
 		take_over(&t, sk, *e, o->user | SKU_CONNECTING);
+		sk->lease_cookie = o->lease.cookie;
 		sk->rcvtimeo_ms = o->rcvtimeo;
 		sk->sndtimeo_ms = o->sndtimeo;
 		e->h = sk->self;
@@ -525,6 +531,7 @@ static int listen_in_turn(struct ent *e, const struct ctl_lease *l, const struct
 	if (!err) {
 		take_over(&t, sk, *e, SKU_LEASED | SKU_KERNEL_TOO);
 		sk->rcvtimeo_ms = o->rcvtimeo;
+		sk->lease_cookie = l->cookie;
 		e->h = sk->self;
 	}
 	sk_leave(&t, false);

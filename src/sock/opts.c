@@ -184,6 +184,8 @@ static void read_special(int fd, struct ent e, struct tcp_opts *o)
 		o->linger_s = l.l_onoff ? l.l_linger : -1;
 	if (kernel_int(fd, SOL_SOCKET, SO_REUSEADDR, &v))
 		o->reuseaddr = v != 0;
+	if (kernel_int(fd, SOL_SOCKET, SO_REUSEPORT, &v))
+		o->reuseport = v != 0;
 	if (e.flags & FDF_RCVBUF && kernel_int(fd, SOL_SOCKET, SO_RCVBUF, &v)) {
 		o->rcvbuf = (uint32_t)v;
 		o->rcvbuf_locked = 1;

@@ -22,6 +22,7 @@
  *   !with ttl tos	comes back with these in its header
  *   !cut seg n		n bytes come back, sent as one by UDP_SEGMENT
  *   !icmp type code w	an ICMP error quotes it, with that word after the checksum; then "told" comes
+ *   !spray port n	n sockets send "1" and then "2" each to that port of the sender
  *   !frag how n	n bytes come back in fragments (frag.h), made by hand
  */
 #include <arpa/inet.h>
@@ -255,6 +256,22 @@ static void tell(int fd, const struct gram *g)
 	sendto(fd, line, (size_t)n, 0, (const void *)&g->from, g->from_n);
 }
 
+static void spray(const struct gram *g, unsigned port, unsigned n)
+{
+	struct sockaddr_storage to = g->from;
+	int fds[64];
+
+	((struct sockaddr_in *)&to)->sin_port = htons((uint16_t)port);
+	for (unsigned i = 0; i < n && i < 64; i++) {
+		fds[i] = socket(to.ss_family, SOCK_DGRAM, 0);
+		sendto(fds[i], "1", 1, 0, (void *)&to, g->from_n);
+	}
+	for (unsigned i = 0; i < n && i < 64; i++) {
+		sendto(fds[i], "2", 1, 0, (void *)&to, g->from_n);
+		close(fds[i]);
+	}
+}
+
 static void obey(int fd, const struct gram *g)
 {
 	unsigned a = 0, b = 0, c = 0;
@@ -267,6 +284,8 @@ static void obey(int fd, const struct gram *g)
 	else if (sscanf(g->buf, "!icmp %u %u %x", &a, &b, &c) == 3)
 		raw_icmp(&g->to, &g->from, a, b, c, g->buf, (size_t)g->n), usleep(5000),
 			sendto(fd, "told", 4, 0, (const void *)&g->from, g->from_n);
+	else if (sscanf(g->buf, "!spray %u %u", &a, &b) == 2)
+		spray(g, a, b);
 	else if (sscanf(g->buf, "!frag %31s %u", how, &a) == 2)
 		raw_frags(&g->to, &g->from, how, a);
 }

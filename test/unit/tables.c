@@ -317,6 +317,60 @@ static void test_port_reuse(void **state)
 	rig_free(&r);
 }
 
+/* SO_REUSEPORT: a flow has one member, whoever else there is; all members have flows; and when one goes
+ * only its flows move, and those of the last. */
+static void test_groups(void **state)
+{
+	struct rig r;
+	struct sk *sk[5], *was[200];
+	struct ipaddr any = ip_from4(0), me = ip_from4(0x0a000001), peer = ip_from4(0x0a000002);
+	uint32_t n_of[5] = { 0 }, moved = 0;
+
+	(void)state;
+	rig_make(&r);
+	for (int i = 0; i < 5; i++) {
+		sk[i] = sk_get(&r.t, SK_UDP, UDP);
+		sk[i]->laddr = any;
+		sk[i]->lport = 53;
+		if (i == 0)
+			assert_int_equal(listen_insert(&r.t, sk[i]), 0);
+		if (i == 1)	/* the first is alone, and wants to be */
+			assert_int_equal(listen_insert(&r.t, sk[i]), -EADDRINUSE);
+	}
+	listen_remove(&r.t, sk[0]);
+	for (int i = 0; i < 4; i++) {
+		sk[i]->flags |= SK_F_REUSEPORT;
+		assert_int_equal(listen_insert(&r.t, sk[i]), 0);
+		assert_int_equal(sk[i]->group_i, i);
+	}
+	assert_int_equal(listen_insert(&r.t, sk[4]), -EADDRINUSE);	/* it has not asked to share */
+	for (uint16_t p = 0; p < 200; p++) {
+		was[p] = listen_pick(&r.t, UDP, &me, 53, &peer, p);
+		for (int i = 0; i < 4; i++)
+			n_of[i] += was[p] == sk[i];
+		assert_ptr_equal(listen_pick(&r.t, UDP, &me, 53, &peer, p), was[p]);
+	}
+	assert_int_equal(n_of[0] + n_of[1] + n_of[2] + n_of[3], 200);
+	for (int i = 0; i < 4; i++)
+		assert_true(n_of[i] > 10);
+	listen_remove(&r.t, sk[1]);
+	assert_int_equal(sk[3]->group_i, 1);
+	for (uint16_t p = 0; p < 200; p++) {
+		struct sk *now = listen_pick(&r.t, UDP, &me, 53, &peer, p);
+
+		assert_true(now == sk[0] || now == sk[2] || now == sk[3]);
+		moved += now != was[p];
+	}
+	assert_true(moved >= n_of[1] && moved < 200);
+	listen_remove(&r.t, sk[0]);
+	listen_remove(&r.t, sk[2]);
+	assert_ptr_equal(listen_pick(&r.t, UDP, &me, 53, &peer, 9), sk[3]);
+	assert_int_equal(sk[3]->group_i, 0);
+	listen_remove(&r.t, sk[3]);
+	assert_null(listen_pick(&r.t, UDP, &me, 53, &peer, 9));
+	rig_free(&r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -327,6 +381,7 @@ int main(void)
 		cmocka_unit_test(test_listen),
 		cmocka_unit_test(test_ports),
 		cmocka_unit_test(test_port_reuse),
+		cmocka_unit_test(test_groups),
 	};
 
 	return cmocka_run_group_tests_name("tables", tests, NULL, NULL);

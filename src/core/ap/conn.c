@@ -339,7 +339,6 @@ static struct sk *new_child(struct turn *t, struct sk *lsk, const struct ap_name
 	sk->lport = n->rport;
 	sk->rport = n->lport;
 	sk->flags |= lsk->flags & SK_F_FAMILY6;
-	sk->mark = lsk->mark;
 	sk->priority = lsk->priority;
 	return sk;
 }
@@ -367,7 +366,7 @@ void conn_take(struct turn *t, uint32_t slot, uint32_t side, uint32_t chan, uint
 	if (peek32(&p->chan[chan].dir[side & 1].tx.nonce) == nonce)
 		return;
 	n = p->chan[chan].name;
-	lsk = listen_find(t, IPPROTO_TCP, &n.raddr, n.rport);
+	lsk = listen_pick(t, IPPROTO_TCP, &n.raddr, n.rport, &n.laddr, n.lport);
 	sk = lsk && lsk->kind == SK_LISTEN ? new_child(t, lsk, &n) : NULL;
 	if (!sk) {
 		refuse(t, slot, side, chan, nonce);

@@ -10,6 +10,8 @@
 #include <netinet/in.h>
 
 #define VAR_MASK (AP_VAR_WORDS - 1u)
+#define MAX_LEN4 65507u		/* what fits behind IPv4's header (RFC 768) */
+#define MAX_LEN6 65527u		/* ... whose length counts in IPv4, and not in IPv6 (RFC 8200 3) */
 #define HEAD_WORDS ((uint32_t)(sizeof(struct ap_dgram) / 4))
 
 static uint32_t words_of(uint64_t len) { return HEAD_WORDS + (uint32_t)((len + 3) / 4); }
@@ -76,7 +78,7 @@ int ap_dgram(struct turn *t, uint32_t slot, const struct udp_origin *o, uint32_t
 
 	for (uint32_t i = 0; i < n_iov; i++)
 		len += iov[i].iov_len;
-	if (len > 65507)
+	if (len > (ip_is4(&o->dst.addr) ? MAX_LEN4 : MAX_LEN6))
 		return -EMSGSIZE;
 	if (!p || slot_at(t, slot)->over)
 		return -ECONNREFUSED;
@@ -143,7 +145,7 @@ void dgram_poll(struct turn *t, uint32_t slot, uint32_t k)
 		pkt_h pkt;
 
 		copy_var(l->var, s->var_rd[k], 0, &h, sizeof(h), true);
-		if (h.len > 65507 || h.words != words_of(h.len) || h.words > n) {
+		if (h.len > MAX_LEN6 || h.words != words_of(h.len) || h.words > n) {
 			s->var_rd[k] += n;	/* a lie: all that is there goes */
 			break;
 		}

@@ -7,7 +7,12 @@
  *  H1  SK_F_HASHED: in the flow table, in the bucket of its present 5-tuple. SK_F_BOUND: in
  *      the listen table, in the bucket of its present (proto, lport). The owner takes it out
  *      before it changes any of these fields, and puts it back.
- *  H2  No two sockets of a table have the same key (listen table: same address included).
+ *  H2  No two sockets of a table have the same key (listen table: same address included), unless
+ *      all that have it are SK_F_REUSEPORT: a group.
+ *  H3  The members of a group are numbered from 0 on (group_i), in the order in which they came.
+ *      When one goes, the last takes its number. So a peer's flow stays with its member as long as
+ *      the group does not change, and few flows move when it does; this is Linux's
+ *      reuseport_select_sock() and reuseport_detach_sock().
  */
 #include <errno.h>
 
@@ -156,6 +161,48 @@ struct sk *listen_find(struct turn *t, uint8_t proto, const struct ipaddr *laddr
 	return best;
 }
 
+/* Is it of the group of that address? */
+static bool is_member(const struct sk *sk, const struct sk *of)
+{
+	return sk->flags & SK_F_BOUND && sk->flags & SK_F_REUSEPORT && sk->lport == of->lport &&
+	       sk->proto == of->proto && ip_eq(&sk->laddr, &of->laddr);
+}
+
+/* The member with that number; with GROUP_END, how many there are is all that is wanted. */
+#define GROUP_END UINT32_MAX
+static struct sk *group_walk(struct turn *t, const struct sk *of, uint32_t number, uint32_t *ret_n)
+{
+	uint32_t slot = t->map->listen[listen_bucket_of(t, of)], n = 0;
+
+	for (uint32_t left = t->map->sk_mask; (slot &= t->map->sk_mask) && left; left--) {
+		struct sk *sk = sk_slot(t, slot);
+
+		if (is_member(sk, of)) {
+			if (sk->group_i == number)
+				return sk;
+			n++;
+		}
+		slot = sk->hash_next;
+	}
+	*ret_n = n;
+	return NULL;
+}
+
+struct sk *listen_pick(struct turn *t, uint8_t proto, const struct ipaddr *laddr, uint16_t lport,
+		       const struct ipaddr *raddr, uint16_t rport)
+{
+	struct sk *sk = listen_find(t, proto, laddr, lport), *member;
+	uint64_t rest = (uint64_t)proto << 32 | (uint32_t)lport << 16 | rport;
+	uint32_t n = 0, hash;
+
+	if (likely(!sk || !(sk->flags & SK_F_REUSEPORT)))
+		return sk;
+	(void)group_walk(t, sk, GROUP_END, &n);
+	hash = (uint32_t)hash_flow(t->map->seg->secret, laddr, raddr, rest);
+	member = group_walk(t, sk, (uint32_t)((uint64_t)hash * n >> 32), &n);
+	return member ? member : sk;
+}
+
 /* Is any socket bound to that port, whatever its address? */
 bool listen_has_port(struct turn *t, uint8_t proto, uint16_t lport)
 {
@@ -176,9 +223,13 @@ int listen_insert(struct turn *t, struct sk *sk)
 	uint32_t *head = &t->map->listen[listen_bucket_of(t, sk)];
 	struct sk *other = listen_find(t, sk->proto, &sk->laddr, sk->lport);
 
+	uint32_t n = 0;
+
 	must(sk->kind != SK_FREE && !(sk->flags & (SK_F_HASHED | SK_F_BOUND)));
-	if (other && ip_eq(&other->laddr, &sk->laddr))
+	if (other && ip_eq(&other->laddr, &sk->laddr) && !(other->flags & sk->flags & SK_F_REUSEPORT))
 		return -EADDRINUSE;
+	(void)group_walk(t, sk, GROUP_END, &n);
+	sk->group_i = (uint16_t)n;
 	sk->hash_next = *head;
 	*head = sk_slot_of(t, sk);
 	sk->flags |= SK_F_BOUND;
@@ -187,8 +238,17 @@ int listen_insert(struct turn *t, struct sk *sk)
 
 void listen_remove(struct turn *t, struct sk *sk)
 {
+	struct sk *last;
+	uint32_t n = 0;
+
 	if (!(sk->flags & SK_F_BOUND))
 		return;
 	chain_cut(t, &t->map->listen[listen_bucket_of(t, sk)], sk);
 	sk->flags &= ~SK_F_BOUND;
+	if (!(sk->flags & SK_F_REUSEPORT))
+		return;
+	(void)group_walk(t, sk, GROUP_END, &n);
+	last = group_walk(t, sk, n, &n);	/* H3: the one whose number is one too high now */
+	if (last)
+		last->group_i = sk->group_i;
 }

@@ -162,6 +162,10 @@ must_check int listen_insert(struct turn *t, struct sk *sk);
 void listen_remove(struct turn *t, struct sk *sk);
 must_check struct sk *listen_find(struct turn *t, uint8_t proto, const struct ipaddr *laddr,
 				  uint16_t lport);
+/* The same for a packet or a connection from there: of a group (SO_REUSEPORT), the member that its flow is
+ * for. */
+must_check struct sk *listen_pick(struct turn *t, uint8_t proto, const struct ipaddr *laddr, uint16_t lport,
+				  const struct ipaddr *raddr, uint16_t rport);
 /* A leased ephemeral port free for that remote (flow_find says so; TIME_WAIT that RFC 6191
  * lets us reuse counts as free: when `reusable` says yes it has done its protocol's own
  * book-keeping, and the socket is sk_put() here), or 0. `reusable` may be NULL. Sets

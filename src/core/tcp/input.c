@@ -591,7 +591,7 @@ static enum verdict fast(struct turn *t, struct sk *sk, struct tcp_seg *s)
 
 static enum verdict no_socket(struct turn *t, struct tcp_seg *s, uint32_t isn)
 {
-	struct sk *lsk = listen_find(t, IPPROTO_TCP, &s->in->dst, s->h.dport);
+	struct sk *lsk = listen_pick(t, IPPROTO_TCP, &s->in->dst, s->h.dport, &s->in->src, s->h.sport);
 
 	if (lsk && lsk->kind == SK_LISTEN)
 		return tcp_listen_input(t, lsk, s, isn);

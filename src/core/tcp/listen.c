@@ -208,7 +208,6 @@ struct sk *tcp_embryo_build(struct turn *t, struct sk *lsk, const struct syn_req
 	sk->lport = lsk->lport;
 	sk->rport = r->rport;
 	sk->flags |= lsk->flags & SK_F_FAMILY6;
-	sk->mark = lsk->mark;
 	sk->priority = lsk->priority;
 	tcb_init(t, sk, &listen_of(lsk)->opts);
 	sk->rcvlowat = lsk->rcvlowat;
@@ -409,7 +408,7 @@ int tcp_listen(struct turn *t, const struct tcp_opts *o, const struct ipaddr *la
 	sk->laddr = *laddr;
 	sk->lport = lport;
 	sk->flags |= (o->v6only ? SK_F_V6ONLY : 0) | (o->family6 ? SK_F_FAMILY6 : 0) |
-		     (o->reuseaddr ? SK_F_REUSEADDR : 0);
+		     (o->reuseaddr ? SK_F_REUSEADDR : 0) | (o->reuseport ? SK_F_REUSEPORT : 0);
 	sk->tos = o->tos;
 	sk->ttl = o->ttl;
 	sk->rcvlowat = 1;

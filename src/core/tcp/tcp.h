@@ -50,7 +50,7 @@ struct tcp_opts {
 	uint8_t	 oobinline;
 	uint8_t	 thin;			/* TCP_THIN_LINEAR_TIMEOUTS */
 	uint8_t	 tos, ttl;
-	uint8_t	 v6only, reuseaddr, family6, zerocopy;
+	uint8_t	 v6only, reuseaddr, reuseport, family6, zerocopy;
 	uint8_t	 ecn;			/* TCP_ECN_*, as Linux's sysctl tcp_ecn */
 	uint64_t max_pacing;		/* SO_MAX_PACING_RATE, bytes a second; UINT64_MAX: none */
 };

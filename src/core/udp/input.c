@@ -37,7 +37,7 @@ static struct sk *find_socket(struct turn *t, const struct ipaddr *laddr, uint16
 	struct sk *sk = flow_find(t, IPPROTO_UDP, laddr, lport, raddr, rport);
 
 	if (!sk)
-		sk = listen_find(t, IPPROTO_UDP, laddr, lport);
+		sk = listen_pick(t, IPPROTO_UDP, laddr, lport, raddr, rport);
 	if (unlikely(sk && sk->kind != SK_UDP)) {
 		never(t, WHY_SK_KIND);
 		return NULL;

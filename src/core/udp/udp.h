@@ -45,6 +45,8 @@ must_check enum verdict udp_icmp(struct turn *t, pkt_h h, const struct ip_info *
 
 /* A bound UDP socket (laddr may be a wildcard). -EADDRINUSE, -ENOBUFS. */
 must_check int udp_open(struct turn *t, const struct ipaddr *laddr, uint16_t lport, struct sk **ret);
+/* The same with SO_REUSEPORT: others that have it may be bound there too. */
+must_check int udp_open_shared(struct turn *t, const struct ipaddr *laddr, uint16_t lport, struct sk **ret);
 /* Sets, or with NULL clears, the peer. 0 or ip_route()'s errors. */
 must_check int udp_connect(struct turn *t, struct sk *sk, const struct ipaddr *raddr, uint16_t rport);
 

@@ -36,7 +36,8 @@ struct udp {
 	uint32_t n_full;	/* datagrams dropped for want of rcvbuf (SO_RXQ_OVFL) */
 	uint32_t err_mem;
 	uint32_t src_given;	/* last_src was asked for by the user */
-	uint32_t pad;
+	uint32_t look_gap_ns;	/* sock/'s own: how often the kernel's socket below is looked at, */
+	uint64_t looked_at;	/* ... and when it was last; writer: the calling thread */
 	struct udp_opts o;
 };
 

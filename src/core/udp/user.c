@@ -94,7 +94,7 @@ static void port_mark(struct turn *t, uint16_t port, bool used)
 
 /* ---- open, connect ------------------------------------------------------------------------- */
 
-int udp_open(struct turn *t, const struct ipaddr *laddr, uint16_t lport, struct sk **ret)
+static int open_with(struct turn *t, const struct ipaddr *laddr, uint16_t lport, uint32_t flags, struct sk **ret)
 {
 	uint16_t port = lport ? lport : draw_port(t);
 	struct sk *sk;
@@ -109,6 +109,7 @@ int udp_open(struct turn *t, const struct ipaddr *laddr, uint16_t lport, struct 
 	sk->lport = port;
 	sk->rcvbuf = BUF_DEFAULT;
 	sk->sndbuf = BUF_DEFAULT;
+	sk->flags |= flags;
 	udp_of(sk)->bound = *laddr;
 	udp_of(sk)->o.pmtud4 = udp_of(sk)->o.pmtud6 = UDP_PMTUD_WANT;
 	err = listen_insert(t, sk);
@@ -122,6 +123,16 @@ int udp_open(struct turn *t, const struct ipaddr *laddr, uint16_t lport, struct 
 	sk_ready(t, sk, WRITABLE, 0);
 	*ret = sk;
 	return 0;
+}
+
+int udp_open(struct turn *t, const struct ipaddr *laddr, uint16_t lport, struct sk **ret)
+{
+	return open_with(t, laddr, lport, 0, ret);
+}
+
+int udp_open_shared(struct turn *t, const struct ipaddr *laddr, uint16_t lport, struct sk **ret)
+{
+	return open_with(t, laddr, lport, SK_F_REUSEPORT, ret);
 }
 
 /* From whichever table it is in to the one that (laddr, raddr, rport) asks for. On failure
