@@ -112,6 +112,7 @@ void tcp_set_opts(struct turn *t, struct sk *sk, const struct tcp_opts *o)
 		/* Linux: TCP_NODELAY, and the end of TCP_CORK, push what they held back. */
 		if (((held & TCB_F_CORK) && !o->cork) || (!(held & TCB_F_NODELAY) && o->nodelay)) {
 			b->flags &= ~TCB_F_MORE;
+			b->burst_segs = 0;
 			if (b->tx_next)		/* once, even through a cork */
 				b->flags |= TCB_F_PUSH;
 			tcp_output(t, sk);

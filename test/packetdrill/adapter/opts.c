@@ -255,6 +255,8 @@ int64_t opts_set(struct file *f, int level, int name, const void *v, socklen_t n
 		r = 0;
 	} else if (p) {
 		r = -EINVAL;
+	} else if (level == IPPROTO_IP && name == IP_MTU_DISCOVER) {
+		r = 0;		/* the kernel's, which has one for all */
 	} else if (level == SOL_SOCKET) {
 		r = set_socket_level(f, sk, &o, name, v, x);
 	} else if (level == IPPROTO_TCP) {
