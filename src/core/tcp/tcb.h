@@ -336,7 +336,7 @@ struct tcb {
 	uint32_t segs_in, segs_out, data_segs_in, data_segs_out;
 	uint32_t total_retrans, delivered, dsack_dups, rcv_ooopack, reord_seen;
 	int32_t	 soft_err;	/* errno of an ICMP error not obeyed; reported at time-out */
-	uint32_t burst_segs;	/* sent of the present burst; writer: output.c; begun by input.c, user.c, opts.c, timer.c */
+	uint32_t burst_segs;	/* sent of the present burst; writer: output.c, and who begins one */
 	uint64_t bytes_acked, bytes_received, bytes_sent, bytes_retrans;
 };
 static_assert(sizeof(struct tcb) <= SK_PROTO_BYTES, "fits in sk.proto_area");
