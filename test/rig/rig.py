@@ -239,14 +239,18 @@ def on_kernel(why):
 class Rig(Host):
     A4, B4, A6, B6 = "10.77.0.1", "10.77.0.2", "fd77::1", "fd77::2"
 
-    def __init__(self, mtu=1500, tag=""):
+    def __init__(self, mtu=1500, tag="", wire=None):
+        """`wire`: options of test/apps/emulator.c, which then joins the two instead of a veth pair."""
         super().__init__()
         self.a, self.b = ["onr%d%s%s" % (os.getpid(), tag, x) for x in "ab"]
-        self.attached = []
+        self.attached, self.wire = [], None
         for ns in (self.a, self.b):
             self.add_namespace(ns)
-        run(["ip", "link", "add", "eth0", "netns", self.a, "mtu", str(mtu), "type", "veth",
-             "peer", "name", "eth0", "netns", self.b, "mtu", str(mtu)])
+        if wire is None:
+            run(["ip", "link", "add", "eth0", "netns", self.a, "mtu", str(mtu), "type", "veth",
+                 "peer", "name", "eth0", "netns", self.b, "mtu", str(mtu)])
+        else:
+            self.lay_wire("onr%d%sm" % (os.getpid(), tag), mtu, wire)
         for ns, v4, v6 in ((self.a, self.A4, self.A6), (self.b, self.B4, self.B6)):
             run(["ip", "-n", ns, "link", "set", "eth0", "up"])
             run(["ip", "-n", ns, "addr", "add", v4 + "/24", "dev", "eth0"])
@@ -255,6 +259,25 @@ class Rig(Host):
             for ip in (v4, v6):
                 self.wait_for(lambda: run(["ip", "netns", "exec", ns, "ping", "-c1", "-W1", ip],
                                           check=False).find(" 0% packet loss") >= 0, "ping " + ip)
+
+    def lay_wire(self, middle, mtu, options):
+        """Two veth pairs and between them, in a namespace of its own, the emulator."""
+        self.add_namespace(middle)
+        for ns, end in ((self.a, "ea"), (self.b, "eb")):
+            run(["ip", "link", "add", "eth0", "netns", ns, "mtu", str(mtu), "type", "veth",
+                 "peer", "name", end, "netns", middle, "mtu", str(mtu)])
+            run(["ip", "-n", middle, "link", "set", end, "up"])
+            # What a super-frame is, only veth knows: whole frames, with their checksums, go on the wire.
+            run(["ip", "netns", "exec", ns, "ethtool", "-K", "eth0", "tx", "off", "tso", "off", "gso", "off", "gro", "off"])
+        self.wire = self.start(middle, [self.test("apps/emulator"), "ea", "eb"] + list(options), ready="ready")
+
+    def end_wire(self):
+        """Takes the emulator away; returns what it did."""
+        self.wire.terminate()
+        said = self.wire.stdout.read().decode()
+        check(self.wire.wait(10) == 0, "the emulator: " + said)
+        self.stop(self.wire)
+        return json.loads(said)
 
     def attach(self, *namespaces, args=()):
         lines = []
