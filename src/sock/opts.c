@@ -384,7 +384,7 @@ static int64_t get_tcp_level(struct turn *t, struct sk *sk, int name, void *v, s
 		return give(&ti, sizeof(ti), v, n);
 	case TCP_MAXSEG:
 		return sk->kind == SK_TCP ? give_int((int)tcp_get_mss(t, sk), v, n) :
-		       is_ap(sk) ? give_int(AP_MSS, v, n) : SK_PASS;
+		       is_ap(sk) ? give_int(o->maxseg ? (int)min_u32(o->maxseg, AP_MSS) : AP_MSS, v, n) : SK_PASS;
 	case TCP_WINDOW_CLAMP:	/* without one: what autotuning may reach */
 		return give_int(o->window_clamp ? (int)o->window_clamp : (int)max_u32(sk->rcvbuf / 2, 65535), v, n);
 	case TCP_CONGESTION:

@@ -75,12 +75,15 @@ static inline struct mir_neigh *nr_neigh(struct net_rig *n, const char *text, ui
 	return e;
 }
 
+/* What the next rig is to hold; a test of quantities says so first. */
+static const struct geometry *nr_geometry = &rig_small;
+
 static inline void nr_make(struct net_rig *n)
 {
 	struct vif_map *v;
 
 	memset(n, 0, sizeof(*n));
-	rig_make(&n->r);
+	rig_make_as(&n->r, nr_geometry);
 	n->r.map.mirror = &n->mir;
 	n->r.map.n_vis = 1;
 	v = &n->r.map.vi[0];

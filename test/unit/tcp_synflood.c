@@ -243,6 +243,29 @@ static void test_parked_overflow(void **state)
 		;
 }
 
+/* RFC 9293 3.8.6: what the SYN-ACK offered is not taken back, though there is no memory left by now. */
+static void test_parked_window(void **state)
+{
+	struct far f = a_far(1);
+	struct pkt_queue hoard = { 0 };
+
+	(void)state;
+	everybody(4096);
+	fill_sockets();
+	assert_true(far_opens(&f));
+	while (pkt_n_free(pl.t) > 6)
+		pkt_q_push(pl.t, &hoard, pkt_get(pl.t));
+	far_says(&f, seg_of(TCP_F_ACK | TCP_F_PSH, S(1), f.iss + 1), "abcde", 5);
+	pl.sk = tcp_accept(pl.t, pl.lsk);
+	assert_non_null(pl.sk);
+	sk_ref(pl.t, pl.sk, 0);
+	assert_int_equal(pl.sk->rxq_bytes, 5);
+	assert_true(hear());
+	assert_int_equal(pl.last.h.ack, S(6));
+	assert_true((uint32_t)pl.last.h.wnd << 7 >= 60000);
+	pkt_put_queue(pl.t, &hoard);
+}
+
 /* ---- cookies ------------------------------------------------------------------------------------------- */
 
 /* The connection that f's ACK makes. */
@@ -504,7 +527,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		play_test(test_parked), play_test(test_parked_repeats), play_test(test_parked_hears),
-		play_test(test_parked_overflow), play_test(test_cookie), play_test(test_cookie_text),
+		play_test(test_parked_overflow), play_test(test_parked_window), play_test(test_cookie), play_test(test_cookie_text),
 		play_test(test_cookie_plain), play_test(test_cookie_no_sack), play_test(test_ecn),
 		play_test(test_cookie_forged),
 		play_test(test_cookie_overflow), play_test(test_flood),

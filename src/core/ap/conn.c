@@ -384,6 +384,7 @@ void conn_take(struct turn *t, uint32_t slot, uint32_t side, uint32_t chan, uint
 	a->flags = AP_F_ACCEPTED;
 	a->wish_seen = n.wish;
 	init_common(t, sk, a, tcp_listen_opts(lsk));
+	a->opts.defer_accept_s = 0;	/* the listener's alone */
 	sk->rcvlowat = lsk->rcvlowat;
 	init_lines(a, &l);
 	*own = (struct ap_chan_own){ .sk = sk->self, .nonce = nonce };

@@ -64,6 +64,7 @@ void tcp_done(struct turn *t, struct sk *sk, enum tcp_event e, int err)
 	tcp_event(t, sk, e);
 	tcp_tmr_stop_all(t, sk);
 	tcp_purge_tx(t, sk);
+	b->ooo_last = 0;
 	pkt_put_queue(t, &b->ooo);
 	b->rx_frames = 0;	/* counted anew below */
 	b->n_sacks = 0;

@@ -277,7 +277,8 @@ static enum verdict embody(struct turn *t, struct sk *lsk, struct tcp_seg *s, co
 		return V_DROP;
 	b = tcb_of(sk);
 	b->rcv_wup = b->rcv_nxt;
-	b->rcv_wnd = min_u32(tcp_window_pick(t, sk), UINT16_MAX);	/* as our answer said */
+	/* What our answer said at most: less may be free now, but it is not taken back (A1 of ack.c). */
+	b->rcv_wnd = min_u32(min_u32(sk->rcvbuf / 2, b->window_clamp), UINT16_MAX);
 	if (r->parent == 0) {
 		b->n_rtx = 1;	/* when the cookie was sent, nobody knows: no sample (Karn) */
 	} else {

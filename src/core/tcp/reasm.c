@@ -13,8 +13,17 @@
  *  Q2  Text beyond the window that was advertised is cut off.
  *  Q3  Out-of-order text never takes the last eighth of the pool, in-order text behind other
  *	unread text never the last sixty-fourth: a reader always gets on.
+ *  Q4  What waits out of order is charged its bytes and a kilobyte a packet against the receive buffer:
+ *	past that the upper half goes, told or not (RFC 2018 8). Full segments never come to that.
+ *  Q5  Its place is looked for from the end, from the place of the one before, or from the start, and
+ *	not for ever: a small segment that lies deeper than that is dropped. So whoever sends many
+ *	of them in the worst order (SegmentSmack) costs us a bounded time each.
  */
 #include "core/tcp/parts.h"
+
+#define OOO_CHARGE	1024u	/* a packet out of order, besides its bytes */
+#define OOO_SMALL	512u
+#define OOO_STEPS	256u	/* to the place of one smaller than that */
 
 static uint32_t pool_share(const struct turn *t, uint32_t shift)
 {
@@ -25,6 +34,7 @@ void tcp_rx_purge(struct turn *t, struct sk *sk)
 {
 	struct tcb *b = tcb_of(sk);
 
+	b->ooo_last = 0;
 	pkt_put_queue(t, &b->rxq);
 	pkt_put_queue(t, &b->ooo);
 	b->rx_frames = 0;
@@ -177,6 +187,7 @@ static void drop_islands(struct turn *t, struct tcb *b)
 {
 	uint32_t slot = b->rxq.head;
 
+	b->ooo_last = 0;
 	pkt_put_queue(t, &b->ooo);
 	b->rx_frames = 0;
 	for (uint32_t left = b->rxq.n; slot && left; left--) {
@@ -197,6 +208,8 @@ static bool drain_ooo(struct turn *t, struct sk *sk)
 
 		if (after(p->seq, b->rcv_nxt))
 			break;
+		if (b->ooo_last == b->ooo.head)
+			b->ooo_last = 0;
 		h = pkt_q_pop(t, &b->ooo);
 		b->rx_frames -= p->n_frags;
 		if (!after(p->end_seq, b->rcv_nxt)) {
@@ -241,6 +254,8 @@ static void ooo_unlink_next(struct turn *t, struct tcb *b, struct pkt *prev)
 	uint32_t slot = prev ? prev->next : b->ooo.head;
 	struct pkt *p = pkt_slot(t, slot);
 
+	if (b->ooo_last == slot)
+		b->ooo_last = 0;
 	if (prev)
 		prev->next = p->next;
 	else
@@ -254,23 +269,61 @@ static void ooo_unlink_next(struct turn *t, struct tcb *b, struct pkt *prev)
 	pkt_put(t, (pkt_h){ slot });
 }
 
-/* Last packet that begins at or before seq; NULL: none. */
-static struct pkt *ooo_before(struct turn *t, const struct tcb *b, uint32_t seq)
+/* The last packet that begins at or before p; *ret NULL: none. False: too far to look (Q5). */
+static bool ooo_before(struct turn *t, const struct tcb *b, const struct pkt *p, struct pkt **ret)
 {
+	uint32_t left = p->tot < OOO_SMALL ? OOO_STEPS : b->ooo.n, slot = b->ooo.head;
 	struct pkt *prev = NULL;
-	uint32_t slot = b->ooo.head;
 
-	if (b->ooo.tail != 0 && !after(pkt_slot(t, b->ooo.tail)->seq, seq))
-		return pkt_slot(t, b->ooo.tail);
-	for (uint32_t left = b->ooo.n; slot != 0 && left; left--) {
-		struct pkt *p = pkt_slot(t, slot);
-
-		if (after(p->seq, seq))
-			break;
-		prev = p;
-		slot = p->next;
+	if (b->ooo.tail != 0 && !after(pkt_slot(t, b->ooo.tail)->seq, p->seq)) {
+		*ret = pkt_slot(t, b->ooo.tail);
+		return true;
 	}
-	return prev;
+	if (b->ooo_last && !after(pkt_slot(t, b->ooo_last)->seq, p->seq))
+		slot = b->ooo_last;
+	for (; slot != 0 && left; left--) {
+		struct pkt *n = pkt_slot(t, slot);
+
+		if (after(n->seq, p->seq))
+			break;
+		prev = n;
+		slot = n->next;
+	}
+	*ret = prev;
+	return left || slot == 0;
+}
+
+static bool ooo_is_dear(const struct sk *sk, const struct tcb *b)
+{
+	return b->ooo.n * OOO_CHARGE + b->ooo.bytes > sk->rcvbuf;
+}
+
+/* The upper half goes (Q4), and is reported no more. */
+static void ooo_prune(struct turn *t, struct tcb *b)
+{
+	uint32_t keep = max_u32(b->ooo.n / 2, 1), slot = b->ooo.head, cut;
+	struct pkt *last = NULL;
+
+	for (; slot != 0 && keep; keep--) {
+		last = pkt_slot(t, slot);
+		slot = last->next;
+	}
+	if (!last)
+		return;
+	cut = last->end_seq;
+	b->ooo_last = 0;
+	for (uint32_t left = b->ooo.n; last->next && left; left--)
+		ooo_unlink_next(t, b, last);
+	for (uint32_t i = 0; i < b->n_sacks && i < TCP_N_SACKS;) {
+		if (!before(b->sacks[i].start, cut)) {
+			sack_remove(b, i);
+			continue;
+		}
+		if (after(b->sacks[i].end, cut))
+			b->sacks[i].end = cut;
+		i++;
+	}
+	ev(t, EV_TCP_OOO_PRUNED, 0, cut, b->ooo.n);
 }
 
 /* Makes room for p behind prev: what it covers goes, what it overlaps shortens it. */
@@ -297,12 +350,14 @@ static void ooo_make_room(struct turn *t, struct tcb *b, struct pkt *prev, struc
 static void out_of_order(struct turn *t, struct sk *sk, struct tcp_seg *s, struct pkt *p)
 {
 	struct tcb *b = tcb_of(sk);
-	struct pkt *prev = ooo_before(t, b, p->seq);
 	uint32_t start = p->seq, end = p->end_seq;
+	struct pkt *prev;
 
 	ev(t, EV_TCP_OOO, sk->self, p->seq, p->tot);
 	b->rcv_ooopack++;
-	if (pkt_n_free(t) < pool_share(t, 3)) {	/* Q3 */
+	if (unlikely(ooo_is_dear(sk, b)))
+		ooo_prune(t, b);
+	if (pkt_n_free(t) < pool_share(t, 3) || !ooo_before(t, b, p, &prev)) {	/* Q3, Q5 */
 		ev(t, EV_TCP_OOO_DROP, sk->self, p->seq, p->tot);
 		return;
 	}
@@ -323,11 +378,14 @@ static void out_of_order(struct turn *t, struct sk *sk, struct tcp_seg *s, struc
 	s->pkt.v = 0;
 	if (prev && coalesce(t, prev, p)) {
 		b->ooo.bytes += p->tot;
+		b->ooo_last = pkt_handle(t, prev).v;
 		pkt_put(t, pkt_handle(t, p));
 		return;
 	}
 	b->rx_frames += p->n_frags;
 	ooo_link(t, b, prev, p);
+	if (p->next)
+		b->ooo_last = pkt_handle(t, p).v;
 }
 
 /* ---- the seventh step ------------------------------------------------------------------------------------- */

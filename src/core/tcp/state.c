@@ -141,6 +141,7 @@ static bool check_txq(struct turn *t, const struct tcb *b)
 static bool check_rx(struct turn *t, const struct sk *sk, const struct tcb *b)
 {
 	uint32_t n = 0, bytes = 0, frames = 0, slot, at;
+	bool found;
 
 	for (slot = b->rxq.head; slot != 0; slot = pkt_slot(t, slot)->next) {
 		const struct pkt *p = pkt_slot(t, slot);
@@ -156,8 +157,11 @@ static bool check_rx(struct turn *t, const struct sk *sk, const struct tcb *b)
 	    b->copied_seq + bytes + !!(b->flags & TCB_F_FIN_RCVD) != b->rcv_nxt)
 		return false;
 	at = b->rcv_nxt;
+	found = b->ooo_last == 0;
 	for (slot = b->ooo.head, n = 0; slot != 0; slot = pkt_slot(t, slot)->next) {
 		const struct pkt *p = pkt_slot(t, slot);
+
+		found |= slot == b->ooo_last;
 
 		if (++n > b->ooo.n || before(p->seq, at) || !after(p->end_seq, p->seq))
 			return false;
@@ -166,7 +170,7 @@ static bool check_rx(struct turn *t, const struct sk *sk, const struct tcb *b)
 		at = p->end_seq;
 		frames += p->n_frags;
 	}
-	return n == b->ooo.n && frames == b->rx_frames;
+	return n == b->ooo.n && frames == b->rx_frames && found;
 }
 
 /* B7, B8 and B10. */

@@ -37,7 +37,7 @@
  *	    both SACKED and LOST; with SACK off, sacked_out counts duplicate ACKs instead.
  *	B4  rxq holds [copied_seq, rcv_nxt) without gaps (a FIN takes one number, an urgent byte
  *	    taken out of line is still in the queue).
- *	B5  ooo is sorted, does not overlap, and lies above rcv_nxt.
+ *	B5  ooo is sorted, does not overlap, and lies above rcv_nxt; ooo_last is in it, or 0.
  *	B6  the right edge rcv_wup + rcv_wnd is at or above rcv_nxt.
  *	B7  sk->tmr_at is not later than the earliest of the deadlines kept here.
  *	B8  data in flight or a FIN in flight means that a retransmission or persist deadline is set.
@@ -318,6 +318,7 @@ struct tcb {
 	uint32_t rcv_rtt_us;	/* as the receiver sees it, 0: no sample */
 	uint32_t window_clamp;	/* TCP_WINDOW_CLAMP, or UINT32_MAX */
 	uint32_t rx_frames;	/* frames held by rxq and ooo */
+	uint32_t ooo_last;	/* pkt_h: where out-of-order text last went, 0: nowhere; writer: reasm.c */
 
 	/* Options; writer: user.c */
 	uint32_t user_timeout_ms, notsent_lowat;

@@ -29,6 +29,7 @@ void tcp_enter_timewait(struct turn *t, struct sk *sk)
 	b->flags |= TCB_F_IN_TW;
 	flow_over(t, sk);	/* without a listener here, a new connection is for somebody else */
 	tcp_purge_tx(t, sk);
+	b->ooo_last = 0;
 	pkt_put_queue(t, &b->ooo);
 	b->rx_frames = 0;
 	b->n_sacks = 0;
