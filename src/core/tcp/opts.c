@@ -103,7 +103,7 @@ void tcp_set_opts(struct turn *t, struct sk *sk, const struct tcp_opts *o)
 	b->linger2_s = o->linger2_s;
 	b->syncnt = (uint8_t)min_u32(o->syncnt ? o->syncnt : tcp_tune_syn_retries(t), 127);
 	b->window_clamp = o->window_clamp ? o->window_clamp : UINT32_MAX;
-	b->defer_accept_s = o->defer_accept_s;
+	b->defer_accept_s = (uint16_t)min_u32(o->defer_accept_s, UINT16_MAX);
 	b->notsent_lowat = o->notsent_lowat;
 	sk->tos = o->tos;
 	sk->ttl = o->ttl;

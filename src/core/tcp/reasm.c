@@ -378,14 +378,14 @@ static void out_of_order(struct turn *t, struct sk *sk, struct tcp_seg *s, struc
 	s->pkt.v = 0;
 	if (prev && coalesce(t, prev, p)) {
 		b->ooo.bytes += p->tot;
-		b->ooo_last = pkt_handle(t, prev).v;
+		b->ooo_last = (uint16_t)pkt_handle(t, prev).v;
 		pkt_put(t, pkt_handle(t, p));
 		return;
 	}
 	b->rx_frames += p->n_frags;
 	ooo_link(t, b, prev, p);
 	if (p->next)
-		b->ooo_last = pkt_handle(t, p).v;
+		b->ooo_last = (uint16_t)pkt_handle(t, p).v;
 }
 
 /* ---- the seventh step ------------------------------------------------------------------------------------- */

@@ -318,7 +318,6 @@ struct tcb {
 	uint32_t rcv_rtt_us;	/* as the receiver sees it, 0: no sample */
 	uint32_t window_clamp;	/* TCP_WINDOW_CLAMP, or UINT32_MAX */
 	uint32_t rx_frames;	/* frames held by rxq and ooo */
-	uint32_t ooo_last;	/* pkt_h: where out-of-order text last went, 0: nowhere; writer: reasm.c */
 
 	/* Options; writer: user.c */
 	uint32_t user_timeout_ms, notsent_lowat;
@@ -326,7 +325,8 @@ struct tcb {
 	uint16_t keepidle_s, keepintvl_s;
 	uint8_t	 keepcnt, syncnt;
 	uint16_t user_mss;
-	uint32_t defer_accept_s;
+	uint16_t defer_accept_s;	/* at most 255 SYN-ACKs, 120 s each */
+	uint16_t ooo_last;	/* pkt_h: where out-of-order text last went, 0: nowhere; writer: reasm.c */
 
 	/* Opening, and the listener's lists; writer: listen.c, user.c */
 	uint32_t iss, irs;
@@ -340,6 +340,7 @@ struct tcb {
 	uint32_t burst_segs;	/* sent of the present burst; writer: output.c, and who begins one */
 	uint64_t bytes_acked, bytes_received, bytes_sent, bytes_retrans;
 };
+static_assert(N_PKTS <= UINT16_MAX + 1, "ooo_last");
 static_assert(sizeof(struct tcb) <= SK_PROTO_BYTES, "fits in sk.proto_area");
 static_assert(offsetof(struct tcb, rtx_at) <= 128, "the hot fields are two lines");
 
