@@ -73,7 +73,7 @@ static void open_again(bool simultaneous)
 /* What was going on before it got there. */
 static void trouble(uint32_t how)
 {
-	struct iovec v = { bytes, how & 1 ? 20000 : 0 };
+	struct iovec v = { bytes, how & 1 ? 8000 : 0 };
 	struct sk *sk = the_conn();
 
 	if (!sk)

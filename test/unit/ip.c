@@ -474,7 +474,7 @@ static void test_output(void **state)
 	for (uint32_t i = 0; i < 2; i++) {
 		struct ipaddr src = addr_of(ends[i][0]), dst = addr_of(ends[i][1]);
 		struct path path = { 0 };
-		struct ip_out out = { &src, &dst, &path, IPPROTO_UDP, 0x10, 33, IP_OUT_DF };
+		struct ip_out out = { &src, &dst, &path, IPPROTO_UDP, 0x10, 33, IP_OUT_DF, 0 };
 		pkt_h h = pkt_get(t);
 		struct pkt *p = pkt_at(t, h), was;
 
@@ -520,7 +520,7 @@ static void test_output_at_device(void **state)
 	struct turn *t = &n.r.t;
 	struct ipaddr src = addr_of("10.0.0.1"), dst = addr_of("10.0.0.2");
 	struct path path = { 0 };
-	struct ip_out out = { &src, &dst, &path, IPPROTO_UDP, 0, 0, 0 };
+	struct ip_out out = { &src, &dst, &path, IPPROTO_UDP, 0, 0, 0, 0 };
 	pkt_h h = pkt_get(t);
 
 	(void)state;
@@ -539,7 +539,7 @@ static void test_output_ring_full(void **state)
 	struct turn *t = &n.r.t;
 	struct ipaddr src = addr_of("10.0.0.1"), dst = addr_of("10.0.0.2");
 	struct path path = { 0 };
-	struct ip_out out = { &src, &dst, &path, IPPROTO_UDP, 0, 0, 0 };
+	struct ip_out out = { &src, &dst, &path, IPPROTO_UDP, 0, 0, 0, 0 };
 	pkt_h h = pkt_get(t);
 	struct pkt *p = pkt_at(t, h), was;
 

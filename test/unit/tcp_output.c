@@ -381,10 +381,40 @@ static void test_thin(void **state)
 	assert_true(sent[1] >= sent[0] + 2);
 }
 
+/* The label of the next IPv6 frame that was sent. */
+static uint32_t next_label(void)
+{
+	static uint8_t f[70000];
+
+	assert_true(nr_sent(&pl.n, f) >= 74);
+	assert_int_equal(get_be16(f + 12), ETH_TYPE_IP6);
+	return get_be32(f + 14) & 0xfffff;
+}
+
+static void test_flow_label(void **state)
+{
+	struct ipaddr any = addr_of("::"), peer = addr_of("fd00::2");
+	uint32_t label[8], alike = 0;
+
+	(void)state;
+	rfc("6437", "3", "one flow label a connection, as good as random among connections");
+	for (uint16_t i = 0; i < n_elems(label); i++) {
+		assert_int_equal(tcp_connect(pl.t, &pl.o, &any, (uint16_t)(5000 + i), &peer, 80, &pl.sk), 0);
+		label[i] = next_label();
+		assert_int_not_equal(label[i], 0);
+		alike += i && label[i] == label[i - 1];
+		after_ms(1010);
+		assert_int_equal(next_label(), label[i]);
+		tcp_close(pl.t, pl.sk);
+		pl.sk = NULL;
+	}
+	assert_int_equal(alike, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		play_test(test_notsent_lowat), play_test(test_thin),
+		play_test(test_flow_label), play_test(test_notsent_lowat), play_test(test_thin),
 		play_test(test_segments), play_test(test_nagle), play_test(test_cork),
 		play_test(test_more), play_test(test_persist), play_test(test_persist_backoff),
 		play_test(test_persist_gives_up), play_test(test_silly_window),

@@ -527,7 +527,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		play_test(test_parked), play_test(test_parked_repeats), play_test(test_parked_hears),
-		play_test(test_parked_overflow), play_test(test_parked_window), play_test(test_cookie), play_test(test_cookie_text),
+		play_test(test_parked_overflow), play_test(test_parked_window), play_test(test_cookie),
+		play_test(test_cookie_text),
 		play_test(test_cookie_plain), play_test(test_cookie_no_sack), play_test(test_ecn),
 		play_test(test_cookie_forged),
 		play_test(test_cookie_overflow), play_test(test_flood),

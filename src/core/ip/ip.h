@@ -38,6 +38,7 @@ struct ip_out {
 	const struct path *path;
 	uint8_t proto, tos, ttl;	/* ttl 0: 64 */
 	uint8_t flags;			/* IP_OUT_* */
+	uint32_t flow;			/* IPv6: the flow label, 20 bits; 0: none */
 };
 #define IP_OUT_DF (1u << 0)
 

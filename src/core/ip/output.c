@@ -49,6 +49,7 @@ static void emit_ip6(uint8_t *to, const struct ip_out *out, uint32_t pay_len)
 {
 	struct ip6_hdr h = {
 		.tclass = out->tos,
+		.flow = out->flow,
 		.hop_limit = out->ttl ? out->ttl : TTL_DEFAULT,
 		.next = out->proto,
 		.pay_len = (uint16_t)pay_len,

@@ -15,12 +15,20 @@
 #include "base/csum.h"
 #include "core/tcp/parts.h"
 
+/* RFC 6437 3: the same for all segments of a connection, and as good as random among connections; Linux's
+ * net.ipv6.auto_flowlabels. Our ISN is both, and no secret. */
+static uint32_t flow_label(const struct tcb *b)
+{
+	return (b->iss * 0x9e3779b1u ^ 0x5bd1e995u) >> 12;
+}
+
 /* ecn: the IP header's two bits. */
 static int post(struct turn *t, struct sk *sk, struct pkt *p, const struct tcp_hdr *h, uint8_t ecn)
 {
 	struct ip_out out = {
 		.src = &sk->laddr, .dst = &sk->raddr, .path = &sk->path, .proto = IPPROTO_TCP,
 		.tos = (uint8_t)((sk->tos & ~3u) | ecn), .ttl = sk->ttl, .flags = IP_OUT_DF,
+		.flow = flow_label(tcb_of(sk)),
 	};
 	uint32_t n = wire_tcp_emit_len(h);
 	uint16_t off = p->off, len = p->len, sum;
