@@ -22,7 +22,7 @@ SANFLAGS = $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all)
 core_src := $(wildcard src/base/*.c src/shm/*.c src/wire/*.c src/core/*/*.c)
 host_src := $(wildcard src/host/*.c src/exec/*.c)
 conf_src := $(wildcard src/conf/*.c)
-lib_src  := $(wildcard src/sock/*.c src/preload/*.c)
+lib_src  := $(wildcard src/sock/*.c src/trap/*.c src/preload/*.c)
 ap_src := $(wildcard src/aperture/*.c)
 # With what it needs of the rest: the library for apertures between hosts stands alone.
 ap_all := $(ap_src) $(wildcard src/core/aperture/*.c) src/wire/ci.c src/wire/eth.c src/base/csum.c src/base/crc32c.c \
@@ -32,6 +32,7 @@ agent_src := $(wildcard src/agent/*.c)
 surr_src := $(wildcard src/surrogate/*.c)
 bridge_src := $(wildcard src/bridge/*.c src/sock/*.c)
 tool_src := $(wildcard tools/*.c)
+starter_src := $(wildcard src/starter/*.c)
 drill_src := $(wildcard test/packetdrill/adapter/*.c)
 sim_src  := $(filter-out sim/main.c,$(wildcard sim/*.c))
 bpf_src  := $(wildcard src/bpf/*.bpf.c)
@@ -40,10 +41,13 @@ model_src := $(filter-out test/model/mc.c,$(wildcard test/model/*.c))
 fuzz_src := $(wildcard test/fuzz/*.c)
 app_src  := $(filter-out test/bench/raw_echo.c %.bpf.c,$(wildcard test/apps/*.c test/bench/*.c test/posix/*.c))
 
+# The same programs linked so that no library reaches them: for `onramp run --trap`.
+static	:= $(O)/test/static/trap_probe $(O)/test/static/serve $(O)/test/static/load $(O)/test/static-pie/trap_probe
+
 obj	 = $(patsubst %.c,$(O)/o/%.o,$(1))
 skel	:= $(patsubst src/bpf/%.bpf.c,$(O)/gen/bpf/%.skel.h,$(bpf_src))
 
-bins	:= $(O)/bin/onramp $(O)/bin/onrampd $(O)/bin/onramp-surrogate $(O)/bin/onramp-bridge
+bins	:= $(O)/bin/onramp $(O)/bin/onrampd $(O)/bin/onramp-surrogate $(O)/bin/onramp-bridge $(O)/bin/onramp-trap
 units	:= $(patsubst test/%.c,$(O)/test/%,$(unit_src))
 models	:= $(patsubst test/%.c,$(O)/test/%,$(model_src))
 apps	:= $(patsubst test/%.c,$(O)/test/%,$(app_src))
@@ -51,9 +55,9 @@ fuzzers	:= $(patsubst test/fuzz/%.c,$(O)/fuzz/%,$(fuzz_src))
 examples := $(patsubst %.c,$(O)/%,$(example_src))
 ap_lib	:= $(O)/lib/libonramp-aperture
 
-all: $(bins) $(O)/lib/libonramp.so $(ap_lib).so $(ap_lib).a $(O)/bin/onramp-sim
+all: $(bins) $(O)/lib/libonramp.so $(ap_lib).so $(ap_lib).a $(O)/bin/onramp-sim 
 core: $(O)/libcore.a
-apps: $(apps) $(O)/test/bench/raw_echo $(O)/test/posix/child_static examples $(O)/lib/onramp-packetdrill.so
+apps: $(apps) $(static) $(O)/test/bench/raw_echo $(O)/test/posix/child_static examples $(O)/lib/onramp-packetdrill.so
 examples: $(examples)
 units: $(units) $(models)
 fuzzers: $(fuzzers)
@@ -121,6 +125,9 @@ $(O)/bin/onramp-surrogate: $(call obj,$(surr_src)) $(O)/libhost.a $(O)/libcore.a
 $(O)/bin/onramp-bridge: $(call obj,$(bridge_src)) $(O)/libhost.a $(O)/libcore.a
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^
+$(O)/bin/onramp-trap: $(call obj,$(starter_src))
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $^ -ldl
 $(O)/bin/onramp-sim: $(O)/o/sim/main.o $(O)/libsim.a $(O)/libcore.a
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ -lpcap
@@ -150,6 +157,14 @@ $(apps): $(O)/test/%: $(O)/o/test/%.o
 $(O)/test/posix/child_static: $(O)/o/test/posix/child.o
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -static -o $@ $^
+$(O)/test/static/trap_probe $(O)/test/static-pie/trap_probe: $(O)/o/test/apps/trap_probe.o
+$(O)/test/static/serve: $(O)/o/test/posix/serve.o
+$(O)/test/static/load: $(O)/o/test/posix/load.o
+$(static):
+	@mkdir -p $(@D)
+	$(CC) -$(notdir $(@D)) -o $@ $^ -lpthread 2> $@.log || { cat $@.log; exit 1; }
+	@rm -f $@.log
+
 # The floor of the benchmarks drives the rings itself, so it is linked with the core.
 $(O)/test/bench/raw_echo: $(O)/o/test/bench/raw_echo.o $(O)/libhost.a $(O)/libcore.a
 	@mkdir -p $(@D)
@@ -189,7 +204,7 @@ install: all
 	install -d $(I)/include/onramp
 	install $(O)/bin/onramp $(I)/bin
 	install $(O)/bin/onrampd $(I)/sbin
-	install $(O)/bin/onramp-surrogate $(O)/bin/onramp-bridge $(I)/libexec/onramp
+	install $(O)/bin/onramp-surrogate $(O)/bin/onramp-bridge $(O)/bin/onramp-trap $(I)/libexec/onramp
 	install -m 644 $(O)/lib/libonramp.so $(I)/lib/onramp
 	install -m 644 include/onramp/*.h $(I)/include/onramp
 	install -m 644 $(ap_lib).a $(ap_lib).so.0 $(I)/lib

@@ -25,6 +25,7 @@
 struct wish {
 	const char *profile;	/* NULL: the environment's, else "default" */
 	bool strict;
+	bool trap;
 	bool list;
 };
 
@@ -64,6 +65,7 @@ static int parse(const struct cmd *c, int argc, char **argv, struct wish *w)
 	static const struct option longs[] = {
 		{ "profile", required_argument, NULL, 'p' },
 		{ "strict", no_argument, NULL, 's' },
+		{ "trap", no_argument, NULL, 't' },
 		{ "list-profiles", no_argument, NULL, 'l' },
 		{ "help", no_argument, NULL, 'h' },
 		{ 0 },
@@ -76,6 +78,8 @@ static int parse(const struct cmd *c, int argc, char **argv, struct wish *w)
 			w->profile = optarg;
 		else if (o == 's')
 			w->strict = true;
+		else if (o == 't')
+			w->trap = true;
 		else if (o == 'l')
 			w->list = true;
 		else if (o == 'h')
@@ -155,7 +159,7 @@ static void await_agent(void)
 
 /* With --strict, whatever would make the library fall back for the whole process is an
  * error now, where somebody reads it. */
-static int check_strict(const struct cmd *c, const char *program)
+static int check_strict(const struct cmd *c, const char *program, bool trap)
 {
 	const char *obstacle, *remedy;
 	CLOSE_FD int ctl = agent_connect();
@@ -164,7 +168,7 @@ static int check_strict(const struct cmd *c, const char *program)
 	if (ctl < 0)
 		return agent_absent(c, ctl);
 	fd = strchr(program, '/') ? open(program, O_RDONLY | O_CLOEXEC) : -1;
-	obstacle = fd >= 0 ? preload_obstacle(fd, &remedy) : NULL;
+	obstacle = fd >= 0 && !(trap && needs_trap(fd)) ? preload_obstacle(fd, &remedy) : NULL;
 	if (obstacle)
 		return fail(c, remedy, "%s cannot be accelerated: %s", program, obstacle);
 	return 0;
@@ -204,10 +208,35 @@ static void calm_sanitizer(const char *program)
 	must(setenv("ASAN_OPTIONS", all, 1) == 0);
 }
 
-static int become(const struct cmd *c, char **argv)
+/* A static program is put beside the library by onramp-trap; others need no help. Returns only if the
+ * program is not to be started so. */
+static void become_trapped(char **argv, const char *trap)
+{
+	char program[PATH_MAX];
+	size_t n = 0;
+	char **all;
+	int fd;
+
+	find_program(argv[0], program, sizeof(program));
+	fd = strchr(program, '/') ? open(program, O_RDONLY | O_CLOEXEC) : -1;
+	if (fd < 0 || !needs_trap(fd) || access(program, X_OK))
+		return;
+	while (argv[n])
+		n++;
+	all = calloc(n + 3, sizeof(*all));
+	must(all);
+	all[0] = (char *)(uintptr_t)trap;
+	all[1] = program;
+	memcpy(all + 2, argv, n * sizeof(*all));
+	execv(trap, all);
+}
+
+static int become(const struct cmd *c, char **argv, const char *trap)
 {
 	int err;
 
+	if (trap)
+		become_trapped(argv, trap);
 	execvp(argv[0], argv);
 	err = errno;
 	if (err == ENOENT) {
@@ -221,7 +250,7 @@ static int become(const struct cmd *c, char **argv)
 static int run(const struct cmd *c, int argc, char **argv)
 {
 	const char *from_env = conf_env("ONRAMP_PROFILE"), *name;
-	char why[CONF_ORIGIN_MAX + 256], program[PATH_MAX];
+	char why[CONF_ORIGIN_MAX + 256], program[PATH_MAX], trap[PATH_MAX];
 	struct wish w = { 0 };
 	struct profile p;
 	int rc = parse(c, argc, argv, &w);
@@ -248,7 +277,7 @@ static int run(const struct cmd *c, int argc, char **argv)
 		meet_agent();
 	if (w.strict || (rc == 0 && p.strict)) {
 		find_program(argv[optind], program, sizeof(program));
-		if (check_strict(c, program))
+		if (check_strict(c, program, w.trap))
 			return EXIT_FAILURE;
 		must(setenv("ONRAMP_STRICT", "1", 1) == 0);
 	}
@@ -256,16 +285,23 @@ static int run(const struct cmd *c, int argc, char **argv)
 		return EXIT_FAILURE;
 	find_program(argv[optind], program, sizeof(program));
 	calm_sanitizer(program);
-	return become(c, argv + optind);
+	must(unsetenv("ONRAMP_TRAP") == 0);
+	if (w.trap && own_path(OWN_TRAP, trap, sizeof(trap)))
+		return fail(c, "make, or install onramp again",
+			    "onramp-trap is neither beside this program nor installed");
+	if (w.trap)
+		must(setenv("ONRAMP_TRAP", trap, 1) == 0);
+	return become(c, argv + optind, w.trap ? trap : NULL);
 }
 
 const struct cmd cmd_run = {
 	.name = "run",
-	.args = "[-p PROFILE] [--strict] [--] PROGRAM [ARGUMENTS]",
+	.args = "[-p PROFILE] [--strict] [--trap] [--] PROGRAM [ARGUMENTS]",
 	.summary = "Runs a program accelerated.",
 	.help =
 	"  -p, --profile NAME   how to wait: `default` sleeps when idle, `latency` spins\n"
 	"      --strict         fail where onramp would fall back to the kernel\n"
+	"      --trap           catches system calls that go past libc: static programs, Go\n"
 	"      --list-profiles  which profiles there are, and from where\n"
 	"  -h, --help\n\n"
 	"What cannot be accelerated runs on the kernel; `onramp why PID` says why.\n"

@@ -102,9 +102,11 @@ int agent_stack(int ctl, uint32_t i, struct ctl_info *ret, int *ret_segment);
 /* ---- where.c: this installation ----------------------------------------------------------- */
 
 /* Path of a file of ours; 0 or -ENOENT. `kind`: */
-enum own_file { OWN_LIBRARY, OWN_AGENT, OWN_SURROGATE };
+enum own_file { OWN_LIBRARY, OWN_AGENT, OWN_SURROGATE, OWN_TRAP };
 int own_path(enum own_file which, char *ret, size_t bytes);
 /* What keeps a program from being preloaded: NULL nothing, else a sentence. */
+/* It is linked statically: only --trap reaches it. */
+bool needs_trap(int fd);
 const char *preload_obstacle(int fd, const char **ret_remedy);
 
 /* ---- procs.c: other processes ------------------------------------------------------------- */

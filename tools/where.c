@@ -21,12 +21,14 @@ static const char *const beside[][2] = {	/* relative to the folder of this progr
 	[OWN_LIBRARY]	= { "../lib/libonramp.so", "../lib/onramp/libonramp.so" },
 	[OWN_AGENT]	= { "onrampd", "../sbin/onrampd" },
 	[OWN_SURROGATE] = { "onramp-surrogate", "../libexec/onramp/onramp-surrogate" },
+	[OWN_TRAP]	= { "onramp-trap", "../libexec/onramp/onramp-trap" },
 };
 static const char *const installed[][2] = {
 	[OWN_LIBRARY]	= { "/usr/local/lib/onramp/libonramp.so", "/usr/lib/onramp/libonramp.so" },
 	[OWN_AGENT]	= { "/usr/local/sbin/onrampd", "/usr/sbin/onrampd" },
 	[OWN_SURROGATE] = { "/usr/local/libexec/onramp/onramp-surrogate",
 			    "/usr/libexec/onramp/onramp-surrogate" },
+	[OWN_TRAP]	= { "/usr/local/libexec/onramp/onramp-trap", "/usr/libexec/onramp/onramp-trap" },
 };
 
 static bool take(const char *path, char *ret, size_t bytes)
@@ -87,13 +89,23 @@ static bool is_32bit(int fd)
 	       memcmp(ident, ELFMAG, SELFMAG) == 0 && ident[EI_CLASS] == ELFCLASS32;
 }
 
-const char *preload_obstacle(int fd, const char **ret_remedy)
+static bool raises_privilege(int fd)
 {
 	struct stat st;
 
+	return fstat(fd, &st) == 0 && (((st.st_mode & S_ISUID) && st.st_uid != geteuid()) ||
+				       ((st.st_mode & S_ISGID) && st.st_gid != getegid()));
+}
+
+bool needs_trap(int fd)
+{
+	return !raises_privilege(fd) && !is_32bit(fd) && !is_dynamic(fd);
+}
+
+const char *preload_obstacle(int fd, const char **ret_remedy)
+{
 	*ret_remedy = "";
-	if (fstat(fd, &st) == 0 && (((st.st_mode & S_ISUID) && st.st_uid != geteuid()) ||
-				    ((st.st_mode & S_ISGID) && st.st_gid != getegid()))) {
+	if (raises_privilege(fd)) {
 		*ret_remedy = "start it as the user it changes to";
 		return "it is a setuid or setgid program, into which the loader lets no library";
 	}
@@ -102,7 +114,7 @@ const char *preload_obstacle(int fd, const char **ret_remedy)
 		return "it is a 32-bit program";
 	}
 	if (!is_dynamic(fd)) {
-		*ret_remedy = "use a dynamically linked build of it";
+		*ret_remedy = "onramp run --trap, or use a dynamically linked build of it";
 		return "it is linked statically, so no library can be put in front of libc";
 	}
 	return NULL;

@@ -6,6 +6,7 @@
  * nothing here allocates: argument and environment vectors are copied on the stack.
  */
 #include "preload/preload.h"
+#include "trap/trap.h"
 
 #include <alloca.h>
 #include <pthread.h>
@@ -40,7 +41,15 @@ starts_library static void begin(void)
 
 	sk_init();
 	at_fork(sk_fork_prepare, sk_fork_parent, sk_fork_child);
+	(void)!trap_begin();
 	errno = saved;
+}
+
+/* What `onramp-trap` calls. */
+int process_become(const char *path, char *const *argv, char *const *env) symbol_name("onramp_trap_become");
+exported int process_become(const char *path, char *const *argv, char *const *env)
+{
+	return trap_become(path, argv, env);
 }
 
 ends_library static void end(void)

@@ -313,6 +313,8 @@ static void ref_all(uint32_t proc)
 	sk_leave(&t, false);
 }
 
+bool sk_is_forking(void) { return me.forking != 0; }
+
 void sk_fork_prepare(void)
 {
 	/* A handler that forks in the middle of this: its child goes without. */

@@ -21,19 +21,25 @@ typedef void (*info_fn)(int, siginfo_t *, void *);
 /* Writer: sigaction() of the program. One pointer and flags; read by the wrapper. */
 static struct { uintptr_t fn; uint32_t flags; } handlers[N_SIGS];
 
-static void wrapper(int sig, siginfo_t *info, void *context)
+void sk_signal_came(bool restarts)
 {
 	static const uint64_t one = 1;
-	uintptr_t fn = handlers[sig].fn;
-	uint32_t flags = handlers[sig].flags;
 	uint32_t bell;
 
 	me.n_sigs++;
-	if (!(flags & SA_RESTART))
+	if (!restarts)
 		me.n_hard++;
 	bell = me.bell_plus1;
 	if (bell)
 		(void)sys_write((int)bell - 1, &one, sizeof(one));
+}
+
+static void wrapper(int sig, siginfo_t *info, void *context)
+{
+	uintptr_t fn = handlers[sig].fn;
+	uint32_t flags = handlers[sig].flags;
+
+	sk_signal_came(flags & SA_RESTART);
 	if (flags & SA_RESETHAND)
 		handlers[sig].fn = (uintptr_t)SIG_DFL;
 	if (fn > (uintptr_t)SIG_IGN)	/* all three arguments, whichever kind it is: as the kernel */

@@ -158,6 +158,8 @@ void sk_plumbing_done(int fd);	/* closes it */
 /* The life of a bridge (bridge.c): onramp-bridge, or a forked process that could not become it. */
 noreturn_fn void sk_bridge(int channel);
 void sk_cancelled(void);	/* some thread was asked to end: all that sleep have a look */
+void sk_signal_came(bool restarts);	/* a handler runs: for those who do not install it by the above */
+bool sk_is_forking(void);	/* libc's fork() has called sk_fork_prepare() */
 void sk_before_seccomp(void);
 void sk_seccomp(void);		/* the program is about to confine itself */
 

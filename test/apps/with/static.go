@@ -53,7 +53,10 @@ func main() {
 	at := os.Args[2]
 	if os.Args[1] == "server" {
 		http.Handle("/", http.FileServer(http.Dir(os.Args[3])))
-		http.HandleFunc("/echo", func(w http.ResponseWriter, r *http.Request) { io.Copy(w, r.Body) })
+		http.HandleFunc("/echo", func(w http.ResponseWriter, r *http.Request) {
+			b, _ := io.ReadAll(r.Body) // net/http reads no more once an answer has begun
+			w.Write(b)
+		})
 		fmt.Fprintln(os.Stderr, http.ListenAndServe(at, nil))
 		os.Exit(1)
 	}
