@@ -132,7 +132,7 @@ $(O)/bin/onramp-sim: $(O)/o/sim/main.o $(O)/libsim.a $(O)/libcore.a
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ -lpcap
 
-# The stack as packetdrill's --so_filename loads it (docs/conformance.md).
+# The stack as packetdrill's --so_filename loads it (docs/conformance-tcp.md).
 $(O)/lib/onramp-packetdrill.so: $(call obj,$(drill_src) src/host/tuning.c) $(O)/libcore.a
 	@mkdir -p $(@D)
 	$(CC) -shared $(LDFLAGS) -Wl,-z,defs -Wl,-Bsymbolic -o $@ $^ -lpthread
