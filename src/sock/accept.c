@@ -111,7 +111,7 @@ int64_t sk_accept4(int fd, struct sockaddr *sa, socklen_t *n, int flags)
 		if (r != -EAGAIN)
 			return r;
 		l = sk_peek(e.h);
-		if (unlikely(l && l->user & SKU_PASSED)) {
+		if (unlikely(l && l->user & SKU_PASSED) && listener_is_done()) {
 			listener_finish(fd);
 			return SK_PASS;
 		}

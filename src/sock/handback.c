@@ -24,6 +24,7 @@
 
 #define PATH_BYTES	512
 #define ANSWER_MS	5000	/* a bridge maps a stack and makes a namespace first: some 20 ms */
+#define LATE_NS		(500 * NS_PER_MS)	/* who looked a listener up has come by then, or is refused */
 #define LISTEN_MAX	4096
 
 static int channel = -1;
@@ -421,6 +422,10 @@ static void only_kernels(struct ent e, enum reason why)
 	}
 }
 
+static uint64_t returned_at;	/* ns: when a listener was given back last; atomic */
+
+bool listener_is_done(void) { return host_now() - peek64(&returned_at) > LATE_NS; }
+
 void listener_finish(int fd)
 {
 	struct ent e = fd_get(fd);
@@ -429,11 +434,20 @@ void listener_finish(int fd)
 		only_kernels(e, REASON_PASSED);
 }
 
+/* Who looked us up in the directory before is still to come. A program that accepts without waiting goes on
+ * to do so, and takes them; one that blocks needs the kernel's socket to block as well, so it is given
+ * them a moment only. */
 void listener_return(int fd, struct ent e)
 {
 	struct sk *sk = sk_peek(e.h);
 
 	conn_give_up_lease(e);
+	poke64(&returned_at, host_now());
+	if (!sk || sk->user & SKU_NONBLOCK)
+		return;
+	host_nap(2 * NS_PER_MS);
+	sk_round();
+	sk = sk_peek(e.h);
 	if (!sk || !(peek32(&sk->ready) & EPOLLIN))
 		listener_finish(fd);
 }
@@ -491,8 +505,10 @@ void hand_back_for_exec(void)
 	for (fd = 0; fd < n; fd++) {
 		struct ent e = fd_get((int)fd);
 
-		if (ent_is_ours(e) && is_meant((int)fd, e))
-			(void)!hand_back((int)fd, REASON_BRIDGED);
+		if (!ent_is_ours(e) || !is_meant((int)fd, e))
+			continue;
+		(void)!hand_back((int)fd, REASON_BRIDGED);
+		listener_finish((int)fd);	/* nobody is left here who could accept */
 	}
 }
 

@@ -17,6 +17,7 @@ void hand_back_for_exec(void);
 void listener_return(int fd, struct ent e);
 /* Accepting from a listener that was returned found no more of ours: the kernel's alone. */
 void listener_finish(int fd);
+bool listener_is_done(void);		/* time enough has passed for that */
 /* A socket that another program made. If it listens it is accelerated like one of our own; but not if
  * it blocks: ours must not (accept.c), and the flag is everybody's. `manager`: who passed it does not
  * mind, for it only watches. */
