@@ -306,6 +306,25 @@ static void test_probe_not(void **state)
 	ack(6);
 }
 
+static void test_probe_beyond_the_window(void **state)
+{
+	struct tcp_hdr h;
+
+	(void)state;
+	flight(5);
+	h = seg_of(TCP_F_ACK, S(1), A(1 + M));
+	h.wnd = 0;
+	say(&h, NULL, 0);
+	/* The window has shrunk: what lies above it is not sent again, but for the first. */
+	after_ms(80);
+	expect_nothing();
+	assert_int_equal(b->total_retrans, 0);
+	after_ms(300);
+	expect_segs(1, 2);
+	h = seg_of(TCP_F_ACK, S(1), A(1 + 5 * M));
+	say(&h, NULL, 0);
+}
+
 static void test_probe_in_recovery(void **state)
 {
 	(void)state;
@@ -453,7 +472,8 @@ int main(void)
 		play_test(test_time_out_spares_the_young), play_test(test_probe_with_new_data),
 		play_test(test_tail_lost), play_test(test_probe_was_needless),
 		play_test(test_probe_repaired), play_test(test_probe_not),
-		play_test(test_probe_in_recovery), play_test(test_rate_reduction),
+		play_test(test_probe_in_recovery), play_test(test_probe_beyond_the_window),
+		play_test(test_rate_reduction),
 		play_test(test_many_lost), play_test(test_duplicates_in_a_batch),
 		play_test(test_holes_in_a_batch), play_test(test_holes_without_sack),
 	};

@@ -113,6 +113,9 @@ void tcp_tlp_fire(struct turn *t, struct sk *sk)
 		b->early_flags &= (uint8_t)~EARLY_PROBE_AGAIN;
 	} else {
 		p = pick(t, b);
+		/* As in send_lost() of output.c: what a window that has shrunk no longer covers stays here. */
+		if (p && p->seq != b->snd_una && after(p->end_seq, b->snd_una + b->snd_wnd))
+			p = NULL;
 		if (!p || tcp_retransmit(t, sk, p) != 0)
 			return;		/* the time-out still runs */
 		b->early_flags |= EARLY_PROBE_AGAIN;
