@@ -100,10 +100,12 @@ int64_t sk_accept4(int fd, struct sockaddr *sa, socklen_t *n, int flags)
 
 	if (e.kind == FD_PRIVATE)
 		return -EBADF;
-	if (e.kind != FD_LISTEN)
-		return ent_is_ours(e) ? -EINVAL : SK_PASS;
+	if (!ent_is_ours(e))
+		return SK_PASS;
 	if (flags & ~(SOCK_NONBLOCK | SOCK_CLOEXEC))
 		return -EINVAL;
+	if (e.kind != FD_LISTEN)
+		return e.kind == FD_UDP ? -EOPNOTSUPP : -EINVAL;
 	for (;;) {
 		r = accept_ours(e, flags, &p);
 		if (r >= 0)
@@ -143,6 +145,16 @@ int64_t sk_accept(int fd, struct sockaddr *sa, socklen_t *n)
 
 /* ---- names, shutdown ------------------------------------------------------------------------- */
 
+static int64_t give_name(const struct sk *sk, bool peer, void *sa, socklen_t *n)
+{
+	if (is_wild(n) || (is_wild(sa) && *n))
+		return -EFAULT;
+	if ((int)*n < 0)
+		return -EINVAL;
+	addr_emit(peer ? &sk->raddr : &sk->laddr, peer ? sk->rport : sk->lport, sk->flags & SK_F_FAMILY6, sa, n);
+	return 0;
+}
+
 int64_t sk_getsockname(int fd, struct sockaddr *sa, socklen_t *n)
 {
 	struct ent e = fd_get(fd);
@@ -153,8 +165,7 @@ int64_t sk_getsockname(int fd, struct sockaddr *sa, socklen_t *n)
 	/* The kernel knows what a listener or a bound datagram socket was bound to. */
 	if (e.kind == FD_LISTEN || (e.kind == FD_UDP && !(sk->flags & SK_F_CONNECTED)))
 		return SK_PASS;
-	addr_emit(&sk->laddr, sk->lport, sk->flags & SK_F_FAMILY6, sa, n);
-	return 0;
+	return give_name(sk, false, sa, n);
 }
 
 int64_t sk_getpeername(int fd, struct sockaddr *sa, socklen_t *n)
@@ -169,8 +180,7 @@ int64_t sk_getpeername(int fd, struct sockaddr *sa, socklen_t *n)
 	if (e.kind == FD_LISTEN ||
 	    (e.kind == FD_TCP && (sk->state == TCP_S_SYN_SENT || sk->state == TCP_S_CLOSED)))
 		return -ENOTCONN;
-	addr_emit(&sk->raddr, sk->rport, sk->flags & SK_F_FAMILY6, sa, n);
-	return 0;
+	return give_name(sk, true, sa, n);
 }
 
 int64_t sk_shutdown(int fd, int how)

@@ -408,6 +408,8 @@ static int64_t ioctl_turn(struct ent e, unsigned long cmd, int *ret)
 	if (sk && e.kind == FD_UDP) {
 		*ret = (int)udp_next_bytes(&t, sk);
 		r = cmd == FIONREAD && *ret ? 0 : SK_PASS;	/* else the kernel's queue counts */
+	} else if (sk && e.kind == FD_LISTEN) {
+		r = 0;		/* no urgent data is no mark */
 	} else if (sk) {
 		r = 0;
 		*ret = cmd == FIONREAD ? (int)stream_unread(&t, sk) :
@@ -426,7 +428,7 @@ int64_t sk_ioctl(int fd, unsigned long cmd, long arg)
 
 	if (e.kind == FD_PRIVATE)
 		return -EBADF;
-	if (cmd == FIONBIO && p) {
+	if (cmd == FIONBIO && !is_wild(p)) {
 		set_nonblock(fd, e, *p != 0);
 		return ent_is_ours(e) ? 0 : SK_PASS;
 	}
@@ -434,8 +436,10 @@ int64_t sk_ioctl(int fd, unsigned long cmd, long arg)
 		return SK_PASS;
 	if (cmd != FIONREAD && cmd != SIOCATMARK && cmd != SIOCOUTQ && cmd != SIOCOUTQNSD)
 		return SK_PASS;
-	if (e.kind == FD_LISTEN)
+	if (e.kind == FD_LISTEN && cmd != SIOCATMARK)
 		return -EINVAL;
+	if (is_wild(p))
+		return -EFAULT;
 	if (sk_due())
 		sk_round();
 	r = ioctl_turn(e, cmd, &v);

@@ -136,7 +136,6 @@ static void reg_drop_set(int ep)
 #define NUDGE_NS NS_PER_S	/* who has not got up by then will not: it was cancelled, or left by longjmp() */
 
 static uint16_t sleepers[N_FDS];	/* by descriptor of the set; untouched pages cost nothing */
-static uint32_t n_nudges;		/* sets that have one */
 static uint64_t nudged_at;
 static uint64_t nudge_data(void) { return (uint64_t)(uintptr_t)&nudged_at; }
 
@@ -164,8 +163,7 @@ static int nudge_take(int fd, struct epoll_event *ev, int n)
 		return n;
 	/* relaxed: a sleeper that is not seen finds the handle. */
 	if (!__atomic_load_n(&sleepers[fd], __ATOMIC_RELAXED) || host_now() - nudged_at > NUDGE_NS) {
-		if (sys_epoll_ctl(fd, EPOLL_CTL_DEL, self.nudge_fd, NULL) == 0)
-			__atomic_fetch_sub(&n_nudges, 1, __ATOMIC_RELAXED);	/* relaxed: a hint */
+		(void)sys_epoll_ctl(fd, EPOLL_CTL_DEL, self.nudge_fd, NULL);
 	}
 	return kept;
 }
@@ -192,10 +190,7 @@ static void nudge(int fd)
 	if (self.nudge_fd <= 0)
 		self.nudge_fd = fd_make_private(sys_eventfd2(1, EFD_CLOEXEC | EFD_NONBLOCK));
 	nudged_at = host_now();
-	/* seq_cst: counted before it can be seen */
-	__atomic_fetch_add(&n_nudges, 1, __ATOMIC_SEQ_CST);
-	if (sys_epoll_ctl(fd, EPOLL_CTL_ADD, self.nudge_fd, &e) < 0)
-		__atomic_fetch_sub(&n_nudges, 1, __ATOMIC_RELAXED);	/* relaxed: a hint */
+	(void)sys_epoll_ctl(fd, EPOLL_CTL_ADD, self.nudge_fd, &e);
 }
 
 void epoll_after_fork(void)
@@ -532,7 +527,7 @@ static int collect_kernel(const struct epwait *p, int have, uint64_t now)
 {
 	int n = have < p->max ? sys_epoll_pwait(p->epfd, p->ev + have, p->max - have, 0, NULL) : 0;
 
-	if (unlikely(n > 0 && peek32(&n_nudges)))
+	if (n > 0)
 		n = nudge_take(p->epfd, p->ev + have, n);
 	foreign_found(now, n > 0);
 	if (unlikely(pair_shots) && n > 0)

@@ -159,9 +159,15 @@ int64_t tcp_read(struct ent e, struct io *io)
 		return errqueue_read(e, NULL);
 	if (io->flags & MSG_OOB || !recv_dry(e))	/* an urgent byte is EPOLLPRI */
 		r = recv_turn(e, io);
+	sk = sk_peek(e.h);
+	if (unlikely(r == 0 && sk) && iov_bytes(io->iov, io->n_iov) == 0) {
+		r = -sk->err;		/* nothing was asked for, and that is told all the same */
+		sk->err = 0;
+		if (r == 0 && !(sk_shows(sk) & RX_SHOWS))
+			r = -EAGAIN;	/* Linux waits for a byte even so */
+	}
 	if (r == 0 || (r < 0 && r != -EAGAIN))
 		return r;
-	sk = sk_peek(e.h);
 	if (!sk)
 		return r > 0 ? r : -EBADF;
 	if (likely(r > 0)) {
@@ -176,8 +182,6 @@ int64_t tcp_read(struct ent e, struct io *io)
 	}
 	if (dont_wait(io, sk))
 		return -EAGAIN;
-	if (iov_bytes(io->iov, io->n_iov) == 0)
-		return 0;
 	return recv_more(e, io, 0, recv_target(io, sk));
 }
 

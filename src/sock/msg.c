@@ -43,18 +43,58 @@ static void drop_iov(struct iov_copy *c)
 		sys_munmap(c->v, c->mapped);
 }
 
+static bool any_wild(const struct io *io)
+{
+	uint32_t i;
+
+	for (i = 0; i < io->n_iov; i++)
+		if (unlikely(is_wild(io->iov[i].iov_base)) && io->iov[i].iov_len)
+			return true;
+	return false;
+}
+
+static int64_t read_any(struct io *io, struct sockaddr *sa, socklen_t *sa_n, int *ret_flags);
+
+/* EFAULT, if there is something that would have been copied there. */
+static int64_t read_wild(const struct io *io)
+{
+	uint8_t byte;
+	struct iovec v = { &byte, 1 };
+	struct io try = { .iov = &v, .n_iov = 1, .fd = io->fd, .flags = io->flags | MSG_PEEK };
+	int ignored;
+	int64_t r = read_any(&try, NULL, NULL, &ignored);
+
+	return r > 0 ? -EFAULT : r;
+}
+
+static int64_t write_any(struct io *io, const struct sockaddr *sa, socklen_t sa_n);
+
+static int64_t write_wild(const struct io *io)
+{
+	struct io try = { .fd = io->fd, .flags = io->flags };
+	int64_t r = fd_get(io->fd).kind == FD_TCP ? write_any(&try, NULL, 0) : 0;
+
+	return r < 0 ? r : -EFAULT;
+}
+
 static int64_t read_any(struct io *io, struct sockaddr *sa, socklen_t *sa_n, int *ret_flags)
 {
 	struct ent e = fd_get(io->fd);
 
 	*ret_flags = 0;
+	if (unlikely(any_wild(io)) && !(io->flags & MSG_TRUNC && e.kind == FD_TCP))
+		return read_wild(io);
 	if (likely(e.kind == FD_TCP)) {
-		if (sa_n)
+		int64_t r = tcp_read(e, io);
+
+		if (sa_n && r >= 0)
 			*sa_n = 0;	/* as the kernel: a stream's peer is not repeated */
-		return tcp_read(e, io);
+		return r;
 	}
 	if (e.kind == FD_UDP)
 		return dgram_read(e, io, sa, sa_n, ret_flags);
+	if (e.kind == FD_LISTEN && io->flags & MSG_ERRQUEUE)
+		return -EAGAIN;
 	return e.kind == FD_LISTEN ? -ENOTCONN : e.kind == FD_PRIVATE ? -EBADF : SK_PASS;
 }
 
@@ -62,6 +102,8 @@ static int64_t write_any(struct io *io, const struct sockaddr *sa, socklen_t sa_
 {
 	struct ent e = fd_get(io->fd);
 
+	if (unlikely(any_wild(io)))
+		return write_wild(io);
 	if (likely(e.kind == FD_TCP))
 		return unlikely(io->flags & MSG_FASTOPEN) ? -EISCONN : tcp_write(e, io);
 	if (unlikely(io->flags & MSG_FASTOPEN) && e.kind == FD_PLAIN && e.reason == REASON_UNDECIDED &&
@@ -70,7 +112,7 @@ static int64_t write_any(struct io *io, const struct sockaddr *sa, socklen_t sa_
 	else if (e.kind == FD_PLAIN && sa && udp_autobind(io->fd) == 0)
 		e = fd_get(io->fd);
 	if (e.kind == FD_UDP)
-		return dgram_write(e, io, sa, sa_n);
+		return io->flags & MSG_OOB && !(e.flags & FDF_V6) ? -EOPNOTSUPP : dgram_write(e, io, sa, sa_n);
 	if (e.kind == FD_LISTEN) {
 		if (!(io->flags & MSG_NOSIGNAL))
 			raise_sigpipe();
@@ -97,6 +139,8 @@ int64_t sk_recv(int fd, void *p, size_t n, int flags)
 
 int64_t sk_read(int fd, void *p, size_t n)
 {
+	if (!n && fd_get(fd).kind != FD_PRIVATE)
+		return 0;	/* read() of nothing does not ask the socket; recv() does */
 	return sk_recvfrom(fd, p, n, 0, NULL, NULL);
 }
 
@@ -109,6 +153,8 @@ static int64_t read_vector(int fd, const struct iovec *v, int n, int flags)
 
 	if (n < 0 || n > IOV_MAX)
 		return -EINVAL;
+	if (iov_bytes(v, (uint32_t)n) == 0 && fd_get(fd).kind != FD_PRIVATE)
+		return 0;	/* as read() */
 	r = copy_iov(&c, v, (size_t)n);
 	if (r)
 		return r;

@@ -271,6 +271,25 @@ static int64_t bound(int fd, struct ent e, const struct ipaddr *a)
 	return udp_decide(fd, e, -ENETUNREACH) == -ENETUNREACH ? -ENETUNREACH : 0;
 }
 
+/* bind() of a socket that is ours fails: in the words of the kernel, whose socket below is bound too,
+ * or, where that is only a placeholder, of another that is asked instead. */
+static int64_t bind_again(int fd, struct ent e, const struct sockaddr *sa, socklen_t n)
+{
+	struct sk *sk = sk_peek(e.h);
+	int spare, r;
+
+	if (e.kind != FD_TCP)
+		return sys_bind(fd, sa, n);
+	spare = sys_socket(sk && sk->flags & SK_F_FAMILY6 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	r = spare < 0 ? 0 : sys_bind(spare, sa, n);
+	if (spare >= 0)
+		sys_close(spare);
+	/* IPv4 looks at the address first, IPv6 at the socket. */
+	if (r == -EADDRNOTAVAIL && sk && sk->flags & SK_F_FAMILY6 && sk->state != TCP_S_CLOSED)
+		return -EINVAL;
+	return r == -EADDRNOTAVAIL || r == -EAFNOSUPPORT || r == -EFAULT ? r : -EINVAL;
+}
+
 int64_t sk_bind(int fd, const struct sockaddr *sa, socklen_t n)
 {
 	struct ent e = fd_get(fd);
@@ -280,8 +299,10 @@ int64_t sk_bind(int fd, const struct sockaddr *sa, socklen_t n)
 
 	if (e.kind == FD_PRIVATE)
 		return -EBADF;
+	if (ent_is_ours(e))
+		return bind_again(fd, e, sa, n);
 	if (e.kind != FD_PLAIN || e.reason != REASON_UNDECIDED)
-		return ent_is_ours(e) ? -EINVAL : SK_PASS;
+		return SK_PASS;
 	r = sys_bind(fd, sa, n);
 	return r < 0 ? r : bound(fd, e, addr_parse(sa, n, &a, &port) ? NULL : &a);
 }
@@ -448,10 +469,10 @@ static int64_t connect_again(struct ent e)
 		return -EBADF;
 	if (sk->state == TCP_S_SYN_SENT || sk->state == TCP_S_SYN_RCVD)
 		return sk->user & SKU_NONBLOCK ? -EALREADY : await_open(e);
-	if (sk->err)
-		return await_open(e);
 	if (!(sk->user & SKU_CONNECTING))
 		return -EISCONN;
+	if (sk->err)
+		return await_open(e);
 	sk->user &= ~SKU_CONNECTING;
 	return sk->state == TCP_S_CLOSED ? -ECONNABORTED : 0;
 }
@@ -587,7 +608,7 @@ int64_t sk_listen(int fd, int backlog)
 	if (e.kind == FD_LISTEN)
 		return listen_again(fd, e, backlog);
 	if (ent_is_ours(e))
-		return -EINVAL;
+		return e.kind == FD_UDP ? -EOPNOTSUPP : -EINVAL;
 	if (e.kind != FD_PLAIN || e.reason != REASON_UNDECIDED || e.flags & FDF_DGRAM)
 		return SK_PASS;
 	why = tcp_listen_fd(fd, &e, min_u32((uint32_t)backlog, SOMAXCONN_MAX));

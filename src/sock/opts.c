@@ -136,7 +136,7 @@ static bool is_switched_on(int name, const void *v, socklen_t n)
 	int x = 1;
 
 	if ((name == TCP_SAVE_SYN || name == TCP_INQ || name == TCP_TX_DELAY || name == TCP_FASTOPEN_CONNECT ||
-	     name == TCP_FASTOPEN_NO_COOKIE) && v && n >= sizeof(x))
+	     name == TCP_FASTOPEN_NO_COOKIE) && !is_wild(v) && n >= sizeof(x))
 		memcpy(&x, v, sizeof(x));
 	return x != 0;
 }
@@ -312,7 +312,7 @@ bool opts_want_kernel(int fd, struct ent e)
 
 static int64_t give(const void *from, socklen_t bytes, void *v, socklen_t *n)
 {
-	if (!n || (!v && *n))
+	if (is_wild(n) || (is_wild(v) && *n))
 		return -EFAULT;
 	if ((int)*n < 0)
 		return -EINVAL;
@@ -414,6 +414,8 @@ static int64_t get_in_turn(struct turn *t, struct ent e, struct sk *sk, int leve
 		r = get_socket_level(t, e, sk, name, v, n, &o);
 	else if (level == IPPROTO_TCP && e.kind == FD_TCP)
 		r = get_tcp_level(t, sk, name, v, n, &o);
+	if (level == IPPROTO_IPV6 && !(sk->flags & SK_F_FAMILY6))
+		p = NULL;		/* refused by the kernel */
 	if (r == SK_PASS && p && e.kind == FD_TCP)
 		r = give_int(opt_take(&o, p), v, n);
 	return r;
@@ -537,7 +539,7 @@ static int judge(struct ent e, int level, int name, const void *v, socklen_t n)
 {
 	int x = 0;
 
-	if (e.kind == FD_UDP || !v || n < sizeof(x))
+	if (e.kind == FD_UDP || is_wild(v) || n < sizeof(x))
 		return 0;
 	memcpy(&x, v, sizeof(x));
 	if (level == IPPROTO_TCP && name == TCP_MD5SIG && n < sizeof(struct tcp_md5sig))
@@ -603,13 +605,78 @@ static int cong_judged(int level, int name, const void *v, socklen_t n, int r)
 	return cong_of(v, n) >= 0 ? 0 : -ENOENT;
 }
 
+/* The kernel judges what is to be set, and says what becomes of it (a default, a limit), on a socket
+ * that is for nothing else: the one below an accepted connection is shared with others. */
+static int spare_judge(const struct sk *sk, int level, int name, const void *v, socklen_t n, int *ret)
+{
+	int fd = sys_socket(sk && sk->flags & SK_F_FAMILY6 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), r;
+
+	if (fd < 0)
+		return fd;
+	r = sys_setsockopt(fd, level, name, v, n);
+	if (r == 0 && !kernel_int(fd, level, name, ret))
+		r = -ENOPROTOOPT;
+	sys_close(fd);
+	return r;
+}
+
+static int bad_timeout(const void *v, socklen_t n)
+{
+	struct timeval tv;
+
+	if (n < sizeof(tv) || is_wild(v))
+		return n < sizeof(tv) ? -EINVAL : -EFAULT;
+	memcpy(&tv, v, sizeof(tv));
+	return tv.tv_usec < 0 || tv.tv_usec >= 1000000 ? -EDOM : 0;
+}
+
+static bool is_v6(struct ent e) { return sk_peek(e.h) && sk_peek(e.h)->flags & SK_F_FAMILY6; }
+static bool is_open(const struct sk *sk) { return sk && sk->state != TCP_S_CLOSED; }
+
+/* Of a connection: 0 and, where it is a number, the one that counts in *ret, with *v and *n pointing
+ * there; or what the kernel says. What is on or off needs no judge. */
+static int judge_stream(int fd, struct ent e, int level, int name, const void **v, socklen_t *n, int *ret)
+{
+	const struct opt *p = opt_find(level, name);
+	bool number = (p && !p->boolean) || (level == SOL_SOCKET && name == SO_RCVLOWAT);
+	int r;
+
+	if (level == SOL_SOCKET && (name == SO_RCVTIMEO || name == SO_SNDTIMEO))
+		return bad_timeout(*v, *n);
+	if (((level == IPPROTO_TCP && name == TCP_FASTOPEN) ||
+	     (level == IPPROTO_IPV6 && name == IPV6_V6ONLY && is_v6(e))) &&
+	    *n >= sizeof(int) && !is_wild(*v) && is_open(sk_peek(e.h)))
+		return -EINVAL;		/* only before it is bound */
+	if (number && !self.quiet) {
+		r = spare_judge(sk_peek(e.h), level, name, *v, *n, ret);
+		*v = ret;
+		*n = sizeof(*ret);
+		return r;
+	}
+	if (!p && !(level == SOL_SOCKET && (name == SO_LINGER || name == SO_MAX_PACING_RATE)))
+		return cong_judged(level, name, *v, *n, sys_setsockopt(fd, level, name, *v, *n));
+	return *n < sizeof(int) ? -EINVAL : is_wild(*v) ? -EFAULT : 0;
+}
+
+/* Of a socket that the kernel's below is the same as. */
+static int judge_both(int fd, int level, int name, const void **v, socklen_t *n, int *ret)
+{
+	int r = cong_judged(level, name, *v, *n, sys_setsockopt(fd, level, name, *v, *n));
+
+	if (r == 0 && level == SOL_SOCKET && name == SO_RCVLOWAT && kernel_int(fd, level, name, ret)) {
+		*v = ret;
+		*n = sizeof(*ret);
+	}
+	return r;
+}
+
 int64_t sk_setsockopt(int fd, int level, int name, const void *v, socklen_t n)
 {
 	struct ent e = fd_get(fd);
 	bool kept = true;
 	struct turn t;
 	struct sk *sk;
-	int r;
+	int r, number;
 
 	if (e.kind == FD_PRIVATE)
 		return -EBADF;
@@ -617,14 +684,10 @@ int64_t sk_setsockopt(int fd, int level, int name, const void *v, socklen_t n)
 		return set_undecided(fd, e, level, name, v, n);
 	if (!ent_is_ours(e))
 		return SK_PASS;
-	r = judge(e, level, name, v, n);
-	/* The kernel judges the other arguments; accepted connections share a socket below, which
-	 * must not collect their options, so only those that are judged by us skip it. */
-	if (!r && (e.kind != FD_TCP || !(opt_find(level, name) || (level == SOL_SOCKET &&
-	    (name == SO_LINGER || name == SO_RCVTIMEO || name == SO_SNDTIMEO || name == SO_MAX_PACING_RATE)))))
-		r = cong_judged(level, name, v, n, sys_setsockopt(fd, level, name, v, n));
-	else if (!v || n < sizeof(int))
-		r = v ? -EINVAL : -EFAULT;
+	r = e.kind == FD_UDP && level == IPPROTO_TCP ? 0 : judge(e, level, name, v, n);
+	if (!r)
+		r = e.kind == FD_TCP ? judge_stream(fd, e, level, name, &v, &n, &number) :
+				       judge_both(fd, level, name, &v, &n, &number);
 	if (r < 0)
 		return r;
 	if (!sk_enter(&t))

@@ -230,6 +230,10 @@ void proc_inherit(struct sk_exec *e);	/* exec: plumbing stays open, and the new 
 /* Whether that program will have this library in it (program.c). */
 bool program_takes_library(const struct sk_program *p, char *const *env);
 
+/* A pointer that cannot be the program's: NULL and what is near it, and the kernel's half. The
+ * kernel says EFAULT; another that is not mapped is met by the copy, and is a fault as in libc. */
+static inline bool is_wild(const void *p) { return (uintptr_t)p < 4096 || (uintptr_t)p >> 47; }
+
 /* ---- others ---------------------------------------------------------------------------------------- */
 
 must_check int addr_parse(const void *sa, socklen_t n, struct ipaddr *ret, uint16_t *ret_port);

@@ -689,10 +689,8 @@ int64_t ap_recv(struct turn *t, struct sk *sk, const struct iovec *iov, uint32_t
 	struct lines l;
 
 	(void)skip;
-	if (unlikely(!lines_of(t->map, a, &l)))
-		return nothing(t, sk);
-	if (unlikely(acquire32(&l.in->tx.nonce) != a->nonce))
-		return nothing(t, sk);
+	if (unlikely(!lines_of(t->map, a, &l)) || unlikely(acquire32(&l.in->tx.nonce) != a->nonce))
+		return flags & TCP_RECV_OOB ? -EINVAL : nothing(t, sk);
 	/* What the peer said besides bytes is met here too: a reader need not wait for the event. */
 	if (unlikely(peek32(&l.in->tx.flags)) || unlikely(!(a->flags & AP_F_ACCEPTED)))
 		conn_look(t, sk, false);
