@@ -40,7 +40,8 @@ static bool is_ours(const struct fd_ent *e)
 
 static const char *provider_of(const struct fd_ent *e)
 {
-	if (!is_ours(e))
+	/* A datagram socket with a reason has returned to the kernel while it was in use. */
+	if (!is_ours(e) || (e->kind == FD_UDP && e->reason != REASON_NONE))
 		return "kernel";
 	return e->kind == FD_TCP && e->reason == REASON_APERTURE ? "aperture" : "onramp";
 }
@@ -63,7 +64,7 @@ static const char *sentence_of(const struct fd_ent *e)
 /* The remedy belongs to a reason to fall back, not to our own descriptors. */
 static const char *remedy_of(const struct fd_ent *e)
 {
-	return e->kind == FD_PLAIN ? reason_remedy(e->reason) : "";
+	return e->kind == FD_PLAIN || e->kind == FD_UDP ? reason_remedy(e->reason) : "";
 }
 
 /* "10.0.0.1:80 10.0.0.2:4711" of the kernel socket, or "". */

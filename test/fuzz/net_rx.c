@@ -368,6 +368,21 @@ static void step_user(uint32_t how)
 		*slot = keep(sk);
 }
 
+/* All that a datagram socket can be told to do otherwise. */
+static void step_udp_opts(struct sk *sk, uint32_t how)
+{
+	struct udp_opts o;
+
+	udp_get_opts(t, sk, &o);
+	o.recverr4 = how & 1;
+	o.recverr6 = how >> 1 & 1;
+	o.pmtud4 = o.pmtud6 = how >> 2 & 3;
+	o.no_check = how >> 4 & 1;
+	o.seg = how & 32 ? (uint16_t)(how & 0xff) : 0;
+	o.ttl = o.hops = (uint8_t)how;
+	udp_set_opts(t, sk, &o);
+}
+
 static void step_user_udp(uint32_t how)
 {
 	static uint8_t buf[2000];
@@ -377,7 +392,11 @@ static void step_user_udp(uint32_t how)
 
 	if (!sk)
 		return;
-	if (how & 16)
+	if (how & 4)
+		step_udp_opts(sk, take(1));
+	if ((how & 80) == 80)
+		(void)!udp_recv_error(t, sk, &v, 1, &(struct udp_arrival){ .full = 0 }, &(struct udp_trouble){ .err = 0 });
+	else if (how & 16)
 		(void)!udp_recv(t, sk, &v, 1, how >> 5 & 3, NULL);
 	else
 		(void)!udp_send(t, sk, &w, 1, &(struct udp_out){ .to = how & 32 ? &to : NULL });

@@ -68,7 +68,7 @@ static inline int get(int fd, int level, int name)
 
 static inline int level_ip(void) { return v6_run ? IPPROTO_IPV6 : IPPROTO_IP; }
 
-static inline void settle(void) { usleep(40000); }	/* what is under way comes */
+static inline void settle(void) { usleep(25000); }	/* what is under way comes */
 
 static inline bool is_local(void) { return !strncmp(addr_arg, "127.", 4) || !strcmp(addr_arg, "::1"); }
 

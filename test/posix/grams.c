@@ -54,7 +54,7 @@ static void t_icmp(void)
 
 	close(gram_open());
 	n = n_icmp();
-	for (int sort = 0; sort < 4; sort++) {
+	for (int sort = 0; sort < (is_local() ? 2 : 4); sort++) {
 		for (size_t i = 0; i < n; i++) {
 			bool bound = sort >= 2, asks = sort == 1 || sort == 2;
 			int fd = bound ? gram_bound(peer.ss_family) : gram_open(), err = -1;
@@ -215,6 +215,8 @@ static void t_frag(void)
 	const char *const how[] = { "inorder", "backwards", "tiny", "twice", "overlap", "inside", "hole", "odd",
 				    "pastend", "twolasts", "atomic", "flood" };
 
+	if (is_local())		/* within the host nothing is cut: both ends would be the kernel's */
+		return;
 	for (size_t i = 0; i < sizeof(how) / sizeof(how[0]); i++) {
 		int fd = gram_open(), flags = 0;
 		ssize_t r, bad = 0, whole = 0;
