@@ -395,7 +395,8 @@ static void step_user_udp(uint32_t how)
 	if (how & 4)
 		step_udp_opts(sk, take(1));
 	if ((how & 80) == 80)
-		(void)!udp_recv_error(t, sk, &v, 1, &(struct udp_arrival){ .full = 0 }, &(struct udp_trouble){ .err = 0 });
+		(void)!udp_recv_error(t, sk, &v, 1, &(struct udp_arrival){ .full = 0 },
+				      &(struct udp_trouble){ .err = 0 });
 	else if (how & 16)
 		(void)!udp_recv(t, sk, &v, 1, how >> 5 & 3, NULL);
 	else
