@@ -4,69 +4,17 @@
  * both ways, the error queue (RFC 1122 4.1.3.3), segments out and joined in, and sockets that share a
  * port. After each call the socket's invariants are checked.
  */
-#include "test/unit/net_rig.h"
+#include "test/unit/udp_rig.h"
 
-#include <sys/epoll.h>
-#include <sys/socket.h>
+#include <linux/errqueue.h>
 #include <time.h>
 
-#include <errno.h>
-#include <linux/errqueue.h>
-
-#include "core/udp/udp.h"
-#include "core/udp/udp_area.h"
-
-static struct net_rig n;
-static struct turn *t;
-static uint8_t frame[70000], bytes[66000], got[70000];
-
-static int setup(void **state)
-{
-	(void)state;
-	nr_make(&n);
-	t = &n.r.t;
-	for (uint32_t i = 0; i < sizeof(bytes); i++)
-		bytes[i] = (uint8_t)(i * 7 + i / 251);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	nr_free(&n);
-	return 0;
-}
-
-static struct sk *open_at(const char *laddr, uint16_t port)
-{
-	struct ipaddr a = addr_of(laddr);
-	struct sk *sk = NULL;
-
-	assert_int_equal(udp_open(t, &a, port, &sk), 0);
-	udp_check(t, sk);
-	return sk;
-}
-
-static enum verdict arrive(uint32_t len)
-{
-	struct ip_info in;
-	enum verdict v;
-	pkt_h h;
-
-	assert_true(nr_arrive(&n, frame, len, 3840));
-	h = vif_poll(t, 0);
-	assert_int_equal(ip_input(t, h, &in), V_TAKEN);
-	v = udp_input(t, h, &in);
-	if (v == V_DROP)
-		pkt_put(t, h);
-	vif_refill(t, 0);
-	return v;
-}
+static uint8_t got[70000];
 
 static enum verdict datagram(const char *src, uint16_t sport, const char *dst, uint16_t dport, const void *p,
 			     uint32_t len)
 {
-	return arrive(nr_udp(frame, src, sport, dst, dport, p, len));
+	return arrive(frame, nr_udp(frame, src, sport, dst, dport, p, len));
 }
 
 static int64_t take(struct sk *sk, uint32_t flags, struct udp_arrival *a)
@@ -116,7 +64,7 @@ static void test_arrival(void **state)
 	(void)nr_udp(frame, "fd00::2", 9, "fd00::1", 54, "x", 1);
 	put_be32(frame + 14, 6u << 28 | 0x2cu << 20);
 	frame[21] = 3;
-	assert_int_equal(arrive(14 + 40 + 9), V_TAKEN);
+	assert_int_equal(arrive(frame, 14 + 40 + 9), V_TAKEN);
 	assert_int_equal(take(six, 0, &a), 1);
 	assert_int_equal(a.ttl, 3);
 	assert_int_equal(a.tos, 0x2c);
@@ -236,25 +184,25 @@ static void test_segments(void **state)
 	uint32_t sum = 0;
 
 	(void)state;
-	assert_int_equal(give(sk, bytes, 3500, &o), 3500);
+	assert_int_equal(give(sk, big, 3500, &o), 3500);
 	for (int i = 0; i < 4; i++) {
 		uint32_t k = nr_sent(&n, got) - 42;
 
 		assert_int_equal(k, i < 3 ? 1000 : 500);
-		assert_memory_equal(got + 42, bytes + sum, k);
+		assert_memory_equal(got + 42, big + sum, k);
 		sum += k;
 	}
 	assert_int_equal(nr_sent(&n, got), 0);
 	/* Not cut: no larger than a segment. */
-	assert_int_equal(give(sk, bytes, 1000, &o), 1000);
+	assert_int_equal(give(sk, big, 1000, &o), 1000);
 	assert_int_equal(nr_sent(&n, got), 1042);
 	/* The kernel judges: too many, or too long for the path. */
 	o.seg = 10;
-	assert_int_equal(give(sk, bytes, 641, &o), -EINVAL);
+	assert_int_equal(give(sk, big, 641, &o), -EINVAL);
 	o.seg = 1473;
-	assert_int_equal(give(sk, bytes, 3000, &o), -EINVAL);
+	assert_int_equal(give(sk, big, 3000, &o), -EINVAL);
 	o.seg = 0;		/* this one whole, whatever the socket says */
-	assert_int_equal(give(sk, bytes, 1400, &o), 1400);
+	assert_int_equal(give(sk, big, 1400, &o), 1400);
 	assert_int_equal(nr_sent(&n, got), 1442);
 	udp_close(t, sk);
 }
@@ -269,7 +217,7 @@ static void test_segments_wait(void **state)
 
 	(void)state;
 	for (uint32_t i = 0; i < 2; i++)
-		assert_int_equal(give(sk, bytes + half * i, half, &o), half);
+		assert_int_equal(give(sk, big + half * i, half, &o), half);
 	for (int tries = 0; sum < 2 * half && tries < 1000; tries++) {
 		k = nr_sent(&n, got);
 		if (!k) {
@@ -279,7 +227,7 @@ static void test_segments_wait(void **state)
 			continue;
 		}
 		assert_int_equal(k, 142);
-		assert_memory_equal(got + 42, bytes + sum, 100);
+		assert_memory_equal(got + 42, big + sum, 100);
 		sum += 100;
 	}
 	assert_int_equal(sum, 2 * half);
@@ -294,25 +242,25 @@ static void test_join(void **state)
 
 	(void)state;
 	for (uint32_t i = 0; i < 4; i++)	/* 100, 100, 100, 40 */
-		assert_int_equal(datagram("10.0.0.2", 9, "10.0.0.1", 53, bytes + 100 * i, i < 3 ? 100 : 40), V_TAKEN);
+		assert_int_equal(datagram("10.0.0.2", 9, "10.0.0.1", 53, big + 100 * i, i < 3 ? 100 : 40), V_TAKEN);
 	assert_int_equal(datagram("10.0.0.2", 9, "10.0.0.1", 53, "y", 1), V_TAKEN);
 	assert_int_equal(take(sk, UDP_RECV_PEEK | UDP_RECV_JOIN, &a), 340);
 	assert_int_equal(take(sk, UDP_RECV_JOIN, &a), 340);
 	assert_true(a.seg == 100 && a.full == 340);
-	assert_memory_equal(got, bytes, 340);
+	assert_memory_equal(got, big, 340);
 	assert_int_equal(take(sk, UDP_RECV_JOIN, &a), 1);	/* the shorter one was an end */
 	assert_int_equal(a.seg, 0);
 	/* No more than there is room for, and not from two senders. */
 	for (uint32_t i = 0; i < 3; i++)
-		assert_int_equal(datagram("10.0.0.2", 9, "10.0.0.1", 53, bytes, 100), V_TAKEN);
-	assert_int_equal(datagram("10.0.0.2", 10, "10.0.0.1", 53, bytes, 100), V_TAKEN);
+		assert_int_equal(datagram("10.0.0.2", 9, "10.0.0.1", 53, big, 100), V_TAKEN);
+	assert_int_equal(datagram("10.0.0.2", 10, "10.0.0.1", 53, big, 100), V_TAKEN);
 	assert_int_equal(udp_recv(t, sk, &small, 1, UDP_RECV_JOIN, &a), 200);
 	assert_int_equal(take(sk, UDP_RECV_JOIN, &a), 100);
 	assert_int_equal(take(sk, UDP_RECV_JOIN, &a), 100);
 	assert_int_equal(a.from.port, 10);
 	/* Without being asked, nothing is joined. */
 	for (uint32_t i = 0; i < 2; i++)
-		assert_int_equal(datagram("10.0.0.2", 9, "10.0.0.1", 53, bytes, 100), V_TAKEN);
+		assert_int_equal(datagram("10.0.0.2", 9, "10.0.0.1", 53, big, 100), V_TAKEN);
 	assert_int_equal(take(sk, 0, &a), 100);
 	assert_int_equal(take(sk, 0, &a), 100);
 	assert_int_equal(take(sk, 0, &a), -EAGAIN);
@@ -435,18 +383,18 @@ static void test_mtu(void **state)
 	udp_set_opts(t, sk, &o);
 	assert_int_equal(error(3, 4, 1000, "x"), V_TAKEN);
 	assert_int_equal(take_error(sk, &a, &why), 1);
-	assert_int_equal(give(sk, bytes, 1400, &none), 1400);
+	assert_int_equal(give(sk, big, 1400, &none), 1400);
 	o.pmtud4 = UDP_PMTUD_DO;
 	udp_set_opts(t, sk, &o);
 	assert_int_equal(error(3, 4, 1000, "x"), V_TAKEN);
 	assert_int_equal(take_error(sk, &a, &why), 1);
-	assert_int_equal(give(sk, bytes, 1400, &none), -EMSGSIZE);
+	assert_int_equal(give(sk, big, 1400, &none), -EMSGSIZE);
 	assert_int_equal(take_error(sk, &a, &why), 0);
 	assert_true(why.origin == SO_EE_ORIGIN_LOCAL && why.err == EMSGSIZE && why.info == 1000);
 	o.pmtud4 = UDP_PMTUD_DONT;
 	udp_set_opts(t, sk, &o);
 	assert_int_equal(error(3, 4, 900, "x"), V_DROP);
-	assert_int_equal(give(sk, bytes, 1400, &none), -EOPNOTSUPP);
+	assert_int_equal(give(sk, big, 1400, &none), -EOPNOTSUPP);
 	udp_close(t, sk);
 }
 
