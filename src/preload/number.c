@@ -45,6 +45,10 @@ exported long number_call(long number, long a, long b, long c, long d, long e, l
 	static void *libc;
 	int64_t got;
 
+	if (number == SYS_io_uring_setup)
+		sk_uring();
+	if (number == SYS_io_submit)
+		sk_submits(b, (struct iocb *const *)c);
 	if (call_by_number(&n, &got) || by_other_arguments(&n, &got))
 		return (long)sk_result(got);
 	return ((long (*)(long, long, long, long, long, long, long))libc_own(&libc, "syscall"))

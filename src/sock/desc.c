@@ -6,11 +6,13 @@
  * rare, so dup() only flags both entries FDF_SHARED, and the close of a flagged one looks
  * through the table for another before the process's reference is dropped.
  */
+#include "sock/handback.h"
 #include "sock/place.h"
 #include "sock/stream.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/aio_abi.h>
 #include <linux/close_range.h>
 #include <linux/sockios.h>
 #include <netinet/in.h>
@@ -344,6 +346,62 @@ int64_t sk_dup2(int from, int to)
 	return from == to ? SK_PASS : sk_dup3(from, to, 0);
 }
 
+/* ---- what only the kernel does ------------------------------------------------------------------------ */
+
+/* One that is not decided stays there, one of ours returns. False: it is neither, or cannot. */
+static bool to_kernel(int fd, struct ent e, enum reason why)
+{
+	if (e.kind == FD_PLAIN && e.reason == REASON_UNDECIDED) {
+		fd_kernel(fd, e, why);
+		return true;
+	}
+	return ent_is_ours(e) && return_to_kernel(fd, why) == 0;
+}
+
+void sk_submitted(int fd)
+{
+	(void)to_kernel(fd, fd_get(fd), REASON_ASYNC_IO);
+}
+
+void sk_submits(long n, struct iocb *const *cbs)
+{
+	for (long i = 0; i < n && !is_wild(cbs); i++)
+		if (!is_wild(cbs[i]) && fd_is_any((int)cbs[i]->aio_fildes))
+			sk_submitted((int)cbs[i]->aio_fildes);
+}
+
+void sk_uring(void)
+{
+	uint32_t fd, n = self.tab ? min_u32(self.tab->n_used, N_FDS) : 0;
+
+	if (self.uring || me.in_turn)
+		return;
+	self.uring = 1;
+	for (fd = 0; fd < n; fd++)
+		if (ent_is_ours(fd_get((int)fd)))
+			sk_submitted((int)fd);
+}
+
+/* Signals of readiness are the kernel's to send. Whom and which it is to send them was said to the file
+ * that a connection had below it; what it has now is another. */
+static bool wants_signals(int fd, struct ent e, bool on)
+{
+	struct f_owner_ex owner = { 0 };
+	int known, sig;
+
+	if (!on)
+		return false;
+	known = sys_fcntl(fd, F_GETOWN_EX, (long)(uintptr_t)&owner);
+	sig = sys_fcntl(fd, F_GETSIG, 0);
+	if (!to_kernel(fd, e, REASON_SIGIO))
+		return false;
+	if (known == 0 && owner.pid)
+		(void)sys_fcntl(fd, F_SETOWN_EX, (long)(uintptr_t)&owner);
+	if (sig > 0)
+		(void)sys_fcntl(fd, F_SETSIG, sig);
+	return true;
+}
+
 /* ---- fcntl ------------------------------------------------------------------------------------------- */
 
 static void set_nonblock(int fd, struct ent e, bool on)
@@ -388,6 +446,8 @@ int64_t sk_fcntl(int fd, int cmd, long arg)
 		return r < 0 ? r : (r & ~O_NONBLOCK) | (sk->user & SKU_NONBLOCK ? O_NONBLOCK : 0);
 	case F_SETFL:
 		set_nonblock(fd, e, arg & O_NONBLOCK);
+		if (unlikely(wants_signals(fd, e, arg & O_ASYNC)))
+			return SK_PASS;
 		return ent_is_ours(e) ? 0 : SK_PASS;
 	default:
 		return SK_PASS;
@@ -432,6 +492,8 @@ int64_t sk_ioctl(int fd, unsigned long cmd, long arg)
 		set_nonblock(fd, e, *p != 0);
 		return ent_is_ours(e) ? 0 : SK_PASS;
 	}
+	if (unlikely(cmd == FIOASYNC && !is_wild(p) && wants_signals(fd, e, *p != 0)))
+		return SK_PASS;
 	if (!ent_is_ours(e))
 		return SK_PASS;
 	if (cmd != FIONREAD && cmd != SIOCATMARK && cmd != SIOCOUTQ && cmd != SIOCOUTQNSD)

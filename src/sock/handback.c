@@ -479,11 +479,21 @@ int hand_back(int fd, enum reason why)
 		listener_return(fd, e);
 		return 0;
 	case FD_UDP:
-		datagrams_back(fd, e, REASON_PASSED);
+		datagrams_back(fd, e, why == REASON_BRIDGED ? REASON_PASSED : why);
 		return 0;
 	default:
 		return -EBADF;
 	}
+}
+
+int return_to_kernel(int fd, enum reason why)
+{
+	int err = hand_back(fd, why);
+	struct ent e = fd_get(fd);
+
+	if (!err && e.kind == FD_LISTEN)
+		only_kernels(e, why);
+	return err;
 }
 
 /* Nobody else has it: then who inherits it is who serves it. What stands for standard input or

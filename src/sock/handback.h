@@ -11,6 +11,8 @@
  * handler or sandbox, -ENOTCONN for a connection that is not established, -errno; then it is as it was.
  */
 must_check int hand_back(int fd, enum reason why);
+/* The same for good, listeners and all: what the program wants of it only the kernel does. */
+must_check int return_to_kernel(int fd, enum reason why);
 /* Before exec of a program without the library: what it is to inherit, and nobody else serves. */
 void hand_back_for_exec(void);
 /* A listener's next connections come by the kernel; those that came already are still accepted. */

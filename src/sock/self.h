@@ -73,6 +73,7 @@ struct self {
 	uint8_t	 strict, spins;	/* spins: the profile's waits never sleep on their own account */
 	uint8_t	 quiet;		/* under seccomp: no system call but read, write, ppoll, close */
 	uint8_t	 have_ports;
+	uint8_t	 uring;		/* the program has an io_uring: new sockets are the kernel's */
 	int	 quiet_slot;	/* waiter slot kept while quiet; -1 */
 	int	 nudge_fd;	/* an eventfd that is always readable (epoll.c P6); 0: not made yet */
 	int	 templates[2];	/* unconnected sockets, IPv4 and IPv6, that accepted descriptors copy */

@@ -97,6 +97,13 @@ int64_t sk_dup3(int from, int to, int flags);
 int64_t sk_fcntl(int fd, int cmd, long arg);
 int64_t sk_ioctl(int fd, unsigned long cmd, long arg);
 
+/* What goes past all calls (preload/async.c): the program is about to make an io_uring; it names a
+ * descriptor to asynchronous I/O. Whatever of it is ours returns to the kernel. */
+void sk_uring(void);
+void sk_submitted(int fd);
+struct iocb;
+void sk_submits(long n, struct iocb *const *cbs);	/* io_submit() */
+
 /* ---- options (opts.c) ------------------------------------------------------------------------------ */
 int64_t sk_getsockopt(int fd, int level, int name, void *v, socklen_t *n);
 int64_t sk_setsockopt(int fd, int level, int name, const void *v, socklen_t n);

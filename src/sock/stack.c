@@ -85,6 +85,8 @@ enum reason stack_need(void)
 	uint32_t state;
 	enum reason why;
 
+	if (unlikely(self.uring))
+		return REASON_ASYNC_IO;
 	for (;;) {
 		/* acq: pairs with rel below */
 		state = __atomic_load_n(&self.state, __ATOMIC_ACQUIRE);

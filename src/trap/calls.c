@@ -164,6 +164,12 @@ static int64_t any_call(const struct trap_call *c)
 		return sk_epoll_create((int)a[0]);
 	case SYS_epoll_create1:
 		return sk_epoll_create1((int)a[0]);
+	case SYS_io_uring_setup:
+		sk_uring();
+		return SK_PASS;
+	case SYS_io_submit:
+		sk_submits(a[1], (void *)a[2]);
+		return SK_PASS;
 	default:
 		return descriptor_call(c);
 	}
