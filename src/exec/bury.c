@@ -87,14 +87,20 @@ static void look_again(struct segment *seg)
 	/* And with wakes and rings that nobody else knows of: net_proc_died() pays those. */
 }
 
-void bury_holder(struct turn *t)
+bool bury_unsound(struct turn *t)
 {
 	struct segment *seg = t->map->seg;
 
 	/* net_check() leaves out the dear parts except in one turn of 64: be that one. */
 	poke32(&seg->n_turns, (peek32(&seg->n_turns) + 63) & ~63u);
-	if (peek32(&seg->condemned) || net_check(t) != 0)
-		bury_stack(t);
-	else
-		look_again(seg);
+	if (!peek32(&seg->condemned) && net_check(t) == 0)
+		return false;
+	bury_stack(t);
+	return true;
+}
+
+void bury_holder(struct turn *t)
+{
+	if (!bury_unsound(t))
+		look_again(t->map->seg);
 }

@@ -15,8 +15,10 @@ void bury_processes(struct turn *t);
  * say what no slot can say. A program may have spoilt its own segment before it died. */
 void bury_everybody(struct turn *t);
 
-/* In a turn just adopted from a dead holder: checks the stack, and if it does not stand, gives
- * every socket a reset and wakes everybody; seg->condemned is then set. */
+/* Checks the stack, and if it does not stand, gives every socket a reset and wakes everybody;
+ * seg->condemned is then set, and it is true. */
+bool bury_unsound(struct turn *t);
+/* The same in a turn just adopted from a dead holder. */
 void bury_holder(struct turn *t);
 
 /* Every socket of a condemned stack says ECONNRESET; every sleeper is woken. Walks no list. */

@@ -401,7 +401,9 @@ static void inherit(struct surrogate *s)
 	if (!peek32(&x->map.seg->condemned))
 		estate_note(&s->estate, &t);
 	bury_everybody(&t);
-	if (!peek32(&x->map.seg->condemned))
+	/* They may have spoilt it outside their turns: then there is nothing to be done for it, and who
+	 * counts on what it says of its connections would stay for as long as TCP is patient. */
+	if (!bury_unsound(&t))
 		(void)exec_round(x, &t);
 	s->deaths = false;
 	exec_end(x, &t, false);

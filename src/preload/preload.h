@@ -52,6 +52,10 @@ int wrap_ioctl(int fd, unsigned long cmd, long arg) symbol_name("ioctl");
 int wrap_socket(int family, int type, int proto) symbol_name("socket");
 int wrap_sendmmsg(int fd, struct mmsghdr *m, unsigned n, int flags) symbol_name("sendmmsg");
 
+/* stdio (stream.c), at the beginning and at the end of the process. */
+void stream_standard(void);
+void stream_flush(void);
+
 /* The same by number (calls.c): false if that number is none of ours, or libc is to be called. */
 struct numbered { long number, a, b, c, d, e, f; };
 bool call_by_number(const struct numbered *n, int64_t *ret);

@@ -40,6 +40,7 @@ starts_library static void begin(void)
 	int saved = errno;
 
 	sk_init();
+	stream_standard();
 	at_fork(sk_fork_prepare, sk_fork_parent, sk_fork_child);
 	(void)!trap_begin();
 	errno = saved;
@@ -54,6 +55,7 @@ exported int process_become(const char *path, char *const *argv, char *const *en
 
 ends_library static void end(void)
 {
+	stream_flush();
 	sk_fini();
 }
 

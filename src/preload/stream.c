@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * stdio on sockets. libc's streams read and write by system calls that nobody can stand in
- * front of, so a stream on an accelerated socket is a cookie stream over our own read and
- * write; fileno() of it answers the descriptor, as programs expect.
+ * front of, so a stream on a socket that is accelerated, or may become so, is a cookie stream over
+ * our own read and write; fileno() of it answers the descriptor, as programs expect.
  */
 #include "preload/preload.h"
 
 #include <stdio.h>
+#include <stdio_ext.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -73,9 +74,40 @@ exported FILE *stream_open(int fd, const char *mode)
 {
 	static void *libc;
 
-	if (fd_is_data(fd))
+	if (fd_is_data(fd) || (fd_is_any(fd) && sk_is_undecided(fd)))
 		return open_cookie(fd, mode);
 	return ((FILE *(*)(int, const char *))libc_own(&libc, "fdopen"))(fd, mode);
+}
+
+/* What was printed and not sent, before the sockets go: libc flushes after that. As libc at exit, it does
+ * not wait for a stream that a thread is reading. */
+void stream_flush(void)
+{
+	size_t i;
+
+	for (i = 0; i < N_STREAMS; i++) {
+		FILE *f = streams[i].file;
+
+		if (!f || !__fpending(f) || ftrylockfile(f))
+			continue;
+		(void)fflush_unlocked(f);
+		funlockfile(f);
+	}
+}
+
+/* Standard streams that an exec left on sockets of ours: libc's own would talk to the kernel's below. */
+void stream_standard(void)
+{
+	FILE *f;
+
+	if (fd_is_data(STDIN_FILENO) && (f = open_cookie(STDIN_FILENO, "r")))
+		stdin = f;
+	if (fd_is_data(STDOUT_FILENO) && (f = open_cookie(STDOUT_FILENO, "w")))
+		stdout = f;
+	if (fd_is_data(STDERR_FILENO) && (f = open_cookie(STDERR_FILENO, "w"))) {
+		(void)setvbuf(f, NULL, _IONBF, 0);
+		stderr = f;
+	}
 }
 
 /* The descriptor of a stream of ours, or -1. */

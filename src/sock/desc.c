@@ -348,10 +348,17 @@ int64_t sk_dup2(int from, int to)
 
 /* ---- what only the kernel does ------------------------------------------------------------------------ */
 
+bool sk_is_undecided(int fd)
+{
+	struct ent e = fd_get(fd);
+
+	return e.kind == FD_PLAIN && e.reason == REASON_UNDECIDED;
+}
+
 /* One that is not decided stays there, one of ours returns. False: it is neither, or cannot. */
 static bool to_kernel(int fd, struct ent e, enum reason why)
 {
-	if (e.kind == FD_PLAIN && e.reason == REASON_UNDECIDED) {
+	if (sk_is_undecided(fd)) {
 		fd_kernel(fd, e, why);
 		return true;
 	}

@@ -97,6 +97,8 @@ int64_t sk_dup3(int from, int to, int flags);
 int64_t sk_fcntl(int fd, int cmd, long arg);
 int64_t sk_ioctl(int fd, unsigned long cmd, long arg);
 
+bool sk_is_undecided(int fd);		/* a socket that may become ours */
+
 /* What goes past all calls (preload/async.c): the program is about to make an io_uring; it names a
  * descriptor to asynchronous I/O. Whatever of it is ours returns to the kernel. */
 void sk_uring(void);

@@ -15,6 +15,7 @@
 #include "core/udp/udp.h"
 #include "host/sys.h"
 #include "test/unit/agent.h"
+#include "test/unit/proc.h"
 
 enum { TX_P, TX_C, RX_P, RX_C, FILL_P, FILL_C, COMP_P, COMP_C, N_IDX };
 
@@ -327,6 +328,19 @@ static void test_condemned(void **state)
 	surrogate_ends();
 }
 
+/* Spoilt outside a turn by a program that then ended: nobody waits for connections that never were. */
+static void test_spoilt_count(void **state)
+{
+	pid_t app = start_app(open_udp);
+
+	(void)state;
+	start_surrogate(app);
+	poke32(&w.x.map.seg->n_conns, 77);
+	finish(app);
+	surrogate_ends();
+	assert_int_not_equal(peek32(&w.x.map.seg->condemned), 0);
+}
+
 static void put_rubbish(void)
 {
 	uint32_t p = w.s->idx[RX_P];
@@ -434,21 +448,6 @@ static void test_ports(void **state)
 	assert_int_equal(w.x.map.seg->ports[0].base, 0x8000);
 	finish(app);
 	surrogate_ends();
-}
-
-static long n_switches(pid_t pid)
-{
-	char path[64], line[256];
-	long n = -1;
-	FILE *f;
-
-	snprintf(path, sizeof(path), "/proc/%d/status", pid);
-	f = fopen(path, "r");
-	assert_non_null(f);
-	while (fgets(line, sizeof(line), f))
-		(void)!sscanf(line, "voluntary_ctxt_switches: %ld", &n);
-	fclose(f);
-	return n;
 }
 
 /* Nothing to do for a while: it does nothing. */
@@ -660,41 +659,6 @@ static void start_program(pid_t app, uid_t uid, gid_t gid)
 	}
 }
 
-static bool status_has(pid_t pid, const char *want)
-{
-	char path[64], line[256];
-	bool found = false;
-	FILE *f;
-
-	snprintf(path, sizeof(path), "/proc/%d/status", pid);
-	f = fopen(path, "r");
-	assert_non_null(f);
-	while (!found && fgets(line, sizeof(line), f))
-		found = strncmp(line, want, strlen(want)) == 0;
-	fclose(f);
-	return found;
-}
-
-/* How many descriptors a process has open. Its standard ones must lead nowhere. */
-static unsigned n_descriptors(pid_t pid)
-{
-	char path[64], where[64];
-	unsigned n = 0;
-	ssize_t len;
-
-	for (int fd = 0; fd < 512; fd++) {
-		snprintf(path, sizeof(path), "/proc/%d/fd/%d", pid, fd);
-		len = readlink(path, where, sizeof(where) - 1);
-		if (len < 0)
-			continue;
-		where[len] = 0;
-		n++;
-		if (fd <= 2)
-			assert_string_equal(where, "/dev/null");
-	}
-	return n;
-}
-
 static void test_program(void **state)
 {
 	uid_t uid = getuid() ? getuid() : 65534;
@@ -776,6 +740,7 @@ int main(void)
 		alive(test_zombie),
 		alive(test_killed_in_turn),
 		alive(test_condemned),
+		alive(test_spoilt_count),
 		alive(test_stopped),
 		alive(test_stopped_in_turn),
 		alive(test_term),
