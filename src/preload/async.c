@@ -67,12 +67,18 @@ int aio_submit(void *ctx, long n, struct iocb **cbs) symbol_name("io_submit");
 exported int aio_submit(void *ctx, long n, struct iocb **cbs)
 {
 	typedef int (*submit_fn)(void *, long, struct iocb **);
-	submit_fn fn = (submit_fn)(void *)theirs("io_submit", __builtin_return_address(0), (ring_fn)(void *)aio_submit);
+	static void *libaio;	/* looked for once: submitting is what such programs do all the time */
+	/* relaxed: two threads that look for the same name find the same */
+	void *fn = __atomic_load_n(&libaio, __ATOMIC_RELAXED);
 
+	if (unlikely(!fn)) {
+		fn = (void *)theirs("io_submit", __builtin_return_address(0), (ring_fn)(void *)aio_submit);
+		__atomic_store_n(&libaio, fn, __ATOMIC_RELAXED);	/* relaxed: as above */
+	}
 	if (!fn)
 		return -ENOSYS;
 	sk_submits(n, cbs);
-	return fn(ctx, n, cbs);
+	return ((submit_fn)fn)(ctx, n, cbs);
 }
 
 /* struct aiocb64 begins as struct aiocb does. */
