@@ -62,7 +62,7 @@ examples: $(examples)
 units: $(units) $(models)
 fuzzers: $(fuzzers)
 
-$(O)/gen/layout_hash.h: dev/layout-hash $(wildcard src/abi/*) src/base/limits.h src/base/types.h $(wildcard src/core/tcp/tcb.h src/core/udp/*.h)
+$(O)/gen/layout_hash.h: dev/layout-hash $(wildcard src/abi/*) src/base/limits.h src/base/types.h $(wildcard src/core/tcp/tcb.h src/core/udp/*.h src/core/ap/ap_area.h src/core/stack/events.def)
 	@mkdir -p $(@D)
 	dev/layout-hash > $@
 

@@ -338,7 +338,7 @@ bool pair_lie_down(struct sim_stack *s, struct thread *th)
 		return false;
 	th->slept = true;
 	if (th->waiter >= 0)
-		(void)irq_sleep(&s->app);
+		irq_note(&s->app, th->waiter, irq_sleep(&s->app));
 	else
 		irq_arm(&s->app);
 	return s->piped || pair_waits(s, &s->app);

@@ -66,13 +66,23 @@ struct proc_slot {		/* writer: turn */
 #define WAITER_RUNG	3	/* its bell has been rung and not yet heard */
 #define WAITER_NAPS	4	/* as ASLEEP, but not for long: it wants no ring of peers meanwhile */
 
-struct waiter {			/* one cache line each: rung from other cores */
+enum wait_count {
+#define WAIT(name, word, sentence) WAIT_##name,
+#include "abi/waits.def"
+#undef WAIT
+	N_WAIT_COUNTS
+};
+#define N_WAITS 16		/* room for them: two lines */
+static_assert(N_WAIT_COUNTS <= N_WAITS, "waiter.n[]");
+
+struct waiter {			/* a line that others ring, and two of its owner's alone */
 	uint32_t state;		/* WAITER_*; atomic: owner 0->1->2->1, ringer 2->3 */
 	uint32_t tid;		/* writer: owner */
 	uint32_t proc;		/* writer: owner; slot in procs */
 	uint32_t pad[13];
+	uint64_t n[N_WAITS];	/* enum wait_count; writer: owner; of all owners so far */
 };
-static_assert(sizeof(struct waiter) == 64, "a line each");
+static_assert(sizeof(struct waiter) == 192, "whole lines");
 
 /* ---- packets ----------------------------------------------------------------------------- */
 
@@ -426,6 +436,7 @@ struct segment {
 	struct port_block ports[N_PORT_BLOCKS];
 	struct proc_slot procs[N_PROCS];
 	struct waiter waiters[N_WAITERS] cacheline_aligned;
+	uint64_t waits[N_WAITS];	/* as waiter.n, of threads that have no slot; atomic */
 	uint64_t counters[N_EVENTS_MAX];
 	struct ap_slot ap[N_PAIRS];
 	/* Next hops whose address is wanted; addr any: slot unused. `asked` 0: owed to the agent;

@@ -161,6 +161,15 @@ uint32_t exec_round(struct exec *x, struct turn *t)
 	return n;
 }
 
+bool exec_arms(struct turn *t)
+{
+	enum irq d = irq_errand(t);
+
+	if (t->map->front)
+		ev(t, d == IRQ_ARM ? EV_PRIMED : EV_PRIME_SKIPPED, 0, d, 0);
+	return d == IRQ_ARM;
+}
+
 static void run_errands(struct exec *x, struct turn *t, uint64_t errands)
 {
 	if (errands & DOOR_ERRAND_REAP)
@@ -168,7 +177,7 @@ static void run_errands(struct exec *x, struct turn *t, uint64_t errands)
 	if (errands & DOOR_ERRAND_TICK)
 		net_tick(t);
 	/* Armed: look once more, for what came before (Q1 of core/stack/irq.c). */
-	if (errands & DOOR_ERRAND_ARM && irq_errand(t) == IRQ_ARM)
+	if (errands & DOOR_ERRAND_ARM && exec_arms(t))
 		errands |= DOOR_ERRAND_RX;
 	if (errands & (DOOR_ERRAND_RX | DOOR_ERRAND_TICK))
 		(void)exec_round(x, t);

@@ -15,6 +15,9 @@ int exec_move_up(int fd, int min_fd);
 /* The turn, if the door opens within some 20 ms (estate.c): the surrogate never waits longer (G1). */
 must_check bool exec_try_turn(struct exec *x, struct turn *t);
 
+/* irq_errand(), counted: true if it armed, so that one more look is due (app.c). */
+must_check bool exec_arms(struct turn *t);
+
 /* Before host_unmap(): what is blank, and the bells (pairs.c). */
 void pairs_close(struct exec *x);
 

@@ -33,6 +33,7 @@
 #include "exec/bury.h"
 #include "exec/ctl.h"
 #include "exec/estate.h"
+#include "exec/parts.h"
 #include "exec/watchdog.h"
 #include "host/sys.h"
 
@@ -242,7 +243,7 @@ static bool stand_in(struct surrogate *s, uint32_t due, bool alone)
 		add_ports(s, &t);
 		n = exec_round(s->x, &t);
 		/* S0c-ISR-01 (6): unless somebody was woken, who will see to it himself. */
-		if (due && irq_errand(&t) == IRQ_ARM)
+		if (due && exec_arms(&t))
 			n += exec_round(s->x, &t);
 		if (due)
 			ev(&t, EV_SURROGATE_TURN, 0, due, n);

@@ -139,16 +139,25 @@ void sk_pairs(void)
 	sk_note_bells();
 }
 
-void sk_round(void)
+bool sk_round(void)
 {
 	struct turn t;
 
 	if (unlikely(exec_pairs_changed(&self.x)) && !me.in_turn)
 		sk_pairs();
 	if (turn_holder(&self.x.map) || !sk_enter(&t))
-		return;
+		return false;
 	exec_round(&self.x, &t);
 	sk_leave(&t, false);
+	return true;
+}
+
+void sk_refresh(void)
+{
+	if (!sk_due())
+		wait_note(WAIT_POLL_SKIP_CURRENT);
+	else
+		wait_note(sk_round() ? WAIT_POLL_UPDATE : WAIT_POLL_SKIP_LOCK);
 }
 
 int64_t nest_error(struct ent e)

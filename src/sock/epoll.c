@@ -490,11 +490,13 @@ static int collect_ours(const struct epwait *p, uint64_t *ret_now)
 
 	*ret_now = 0;
 	if (!ep_has(&w) && !sk_due()) {
+		wait_note(WAIT_POLL_SKIP_CURRENT);
 		exec_flush(&self.x);
 		return 0;
 	}
 	if (!sk_enter(&t))
 		return -EINTR;
+	wait_note(WAIT_POLL_UPDATE);
 	exec_round(&self.x, &t);	/* P4 */
 	n = ep_collect(&t, (ep_h){ p->ep.h }, got, min_u32((uint32_t)p->max, BATCH));
 	*ret_now = t.now;

@@ -189,8 +189,7 @@ static int64_t poll_loop(struct polling *p, uint64_t until, bool at_once, const 
 	int r;
 
 	me.loops = 1;
-	if (sk_due())
-		sk_round();
+	sk_refresh();
 	wait_init(&w, until);
 	r = collect(p, kernel_now(p, at_once));
 	if (r || at_once) {

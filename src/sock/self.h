@@ -104,6 +104,8 @@ struct thread {
 	uint32_t bell_plus1;	/* bell to ring from a handler while going to sleep; 0 none */
 	uint32_t vain;		/* rings of peers, one upon the other, that brought this thread nothing */
 	uint32_t n_peeks;
+	uint32_t n_noted;
+	uint32_t waits[N_WAITS];	/* enum wait_count, not yet told (wait_note()) */
 	uint32_t n_late;
 	int	 late[4];	/* descriptors closed by a handler inside a turn (D5) */
 };
@@ -158,7 +160,8 @@ bool sk_enter_for(struct turn *t, uint32_t h);	/* to move bytes of that socket: 
 void sk_leave(struct turn *t, bool defer_kick);
 bool sk_pending(void);		/* packets, events of peers, or a new pair: a peek */
 bool sk_due(void);		/* the device or a timer wants a round: a peek */
-void sk_round(void);		/* a turn for that, if nobody else is at it */
+bool sk_round(void);		/* a turn for that, if nobody else is at it: then false */
+void sk_refresh(void);		/* before a look at readiness: the same, where it is due (S0c-POLL-01) */
 void sk_pairs(void);		/* maps pairs that are new, lets go of what is over */
 void sk_note_bells(void);	/* descriptors that came with them are plumbing */
 must_check int ask_ports(void);
@@ -217,6 +220,7 @@ uint64_t until_ms(uint32_t ms);			/* 0: for ever */
 uint64_t until_ns(uint64_t ns);
 bool wait_interrupted(const struct wait *w);
 void wait_forget_nested(int epfd);		/* its number is going to mean something else */
+void wait_note(enum wait_count what);	/* counts it, for `onramp evq` */
 void wait_after_fork(void);
 void wait_prepare_quiet(void);
 /* True when it is time to look at the kernel's side again; `found` paces the next. */

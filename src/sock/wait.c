@@ -75,6 +75,43 @@ static bool foreign_look(struct wait *w, uint64_t now)
 	return n > 0;
 }
 
+/* ---- counting --------------------------------------------------------------------------------- */
+
+#define NOTES_MAX 256	/* a thread that never sleeps tells of them when they are so many */
+
+/* Told in the slot that is ours while we hold it, or else, seldom, where all without one do. A
+ * handler that comes in between may spoil a count, and nothing else. */
+static void tell_notes(int slot)
+{
+	uint32_t i, n;
+
+	for (i = 0; i < N_WAIT_COUNTS && self.x.map.seg; i++) {
+		n = me.waits[i];
+		if (!n)
+			continue;
+		me.waits[i] = 0;
+		if (slot >= 0)
+			waiter_note(&self.x.map, slot, i, n);
+		else	/* relaxed: a count */
+			__atomic_fetch_add(&self.x.map.seg->waits[i], n, __ATOMIC_RELAXED);
+	}
+}
+
+void wait_note(enum wait_count what)
+{
+	me.waits[what]++;
+	if (unlikely(++me.n_noted % NOTES_MAX == 0))
+		tell_notes(-1);
+}
+
+static void note_in(int slot, enum wait_count what)
+{
+	if (slot >= 0)
+		waiter_note(&self.x.map, slot, what, 1);
+	else
+		wait_note(what);
+}
+
 /* ---- spinning --------------------------------------------------------------------------------- */
 
 bool wait_interrupted(const struct wait *w)
@@ -97,6 +134,8 @@ static void spin_learn(bool paid)
 {
 	uint32_t s = self.spin_score;
 
+	if (paid)
+		wait_note(WAIT_SPUN);
 	/* Racing threads lose a sample; it is an average. */
 	self.spin_score = paid ? s + (SPIN_SCORE_ONE - s) / 8 : s - s / 8;
 }
@@ -353,14 +392,17 @@ static int lie_down(struct wait *w, int slot)
 {
 	uint64_t now;
 
+	note_in(slot, w->naps ? WAIT_NAPPED : WAIT_SLEPT);
 	if (slot < 0)
 		irq_arm(&self.x.map);
 	else if (!w->naps)
-		(void)irq_sleep(&self.x.map);
+		irq_note(&self.x.map, slot, irq_sleep(&self.x.map));
 	if (wait_interrupted(w))
 		return -EINTR;
-	if (w->ready(w) || (!w->naps && sk_pending()))
+	if (w->ready(w) || (!w->naps && sk_pending())) {
+		note_in(slot, WAIT_LAST_LOOK);
 		return 0;
+	}
 	now = host_now();
 	return now < w->until ? block(w, slot, now) : 0;
 }
@@ -371,8 +413,12 @@ static void get_up(const struct wait *w, int slot)
 	bool rung = slot >= 0 && waiter_wake(&self.x.map, slot);
 
 	/* Rung by a waker, by our own handler, or late by the waker of an earlier sleep. */
-	if (rung || (slot >= 0 && w->rung))
+	if (rung || (slot >= 0 && w->rung)) {
+		note_in(slot, WAIT_RUNG);
 		host_hear(&self.x.fds, slot);
+	}
+	if (w->piped || w->peers)
+		note_in(slot, WAIT_RUNG_BY_PEER);
 	if (w->piped)	/* one ring: another that lies there ends the next sleep at once, and that is rare */
 		(void)host_hear_ring(&self.x.fds, false);
 	if (w->peers)
@@ -384,12 +430,14 @@ static void get_up(const struct wait *w, int slot)
 }
 
 /* W5. `turns`: since it went to sleep, others' among them. */
-static void learn_rings(const struct wait *w, uint32_t turns)
+static void learn_rings(const struct wait *w, int slot, uint32_t turns)
 {
-	if (w->ready(w) || w->foreign || !turns)
+	if (w->ready(w) || w->foreign || !turns) {
 		me.vain = 0;
-	else if (w->piped || w->peers)
+	} else if (w->piped || w->peers) {
 		me.vain++;
+		note_in(slot, WAIT_VAIN);
+	}
 }
 
 static int sleep_once(struct wait *w)
@@ -406,6 +454,7 @@ static int sleep_once(struct wait *w)
 	}
 	if (slot >= 0) {
 		me.bell_plus1 = (uint32_t)self.x.fds.bell[slot] + 1;
+		tell_notes(slot);
 		if (w->naps)
 			waiter_nap(&self.x.map, slot);
 		else
@@ -417,7 +466,7 @@ static int sleep_once(struct wait *w)
 	turns = peek32(&self.x.map.seg->n_turns) - turns;
 	get_up(w, slot);
 	(void)arm(w, slot, false);
-	learn_rings(w, turns);
+	learn_rings(w, slot, turns);
 	if (slot >= 0 && slot != self.quiet_slot)
 		waiter_release(&self.x.map, slot);
 	return r;
@@ -525,6 +574,7 @@ void wait_after_fork(void)
 		self.slot_ep[i] = self.slot_nested[i] = -1;
 	}
 	self.quiet_slot = -1;
+	memset(me.waits, 0, sizeof(me.waits));	/* the parent tells of them */
 }
 
 /* Before descriptors run out for good: a slot and its epoll for the time in the sandbox. */

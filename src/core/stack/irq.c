@@ -112,6 +112,19 @@ enum irq irq_sleep(const struct stack_map *map)
 	return d;
 }
 
+void irq_note(const struct stack_map *map, int slot, enum irq decided)
+{
+	static const enum wait_count what[] = {
+		[IRQ_ARM] = WAIT_PRIMED, [IRQ_ARMED] = WAIT_SKIP_ENABLED, [IRQ_HELD] = WAIT_SKIP_HELD,
+		[IRQ_WOKE] = WAIT_SKIP_WOKEN,
+	};
+	/* A peek, a little late: whether others want to get in as well (S0c-BLK-03). */
+	bool sought = decided == IRQ_HELD && peek64(&map->seg->door) & DOOR_CONTENDED;
+
+	if (map->front)
+		waiter_note(map, slot, sought ? WAIT_SKIP_CONTENDED : what[decided], 1);
+}
+
 void irq_wake(const struct stack_map *map, int slot)
 {
 	if (!map->front)

@@ -6,6 +6,7 @@
 #ifndef CORE_STACK_STACK_H
 #define CORE_STACK_STACK_H
 
+#include "base/atomic.h"
 #include "core/stack/turn.h"
 
 /* ---- trouble ---------------------------------------------------------------------------- */
@@ -242,6 +243,13 @@ void waiter_nap(const struct stack_map *map, int slot);
 /* Asleep either way, and not rung for yet: a peek. */
 bool waiter_sleeps(const struct stack_map *map, int slot);
 bool waiter_wake(const struct stack_map *map, int slot);
+/* Counts, by the slot's owner: a plain increment of a line that nobody else writes. */
+static inline void waiter_note(const struct stack_map *map, int slot, enum wait_count what, uint32_t times)
+{
+	uint64_t *n = &map->seg->waiters[(uint32_t)slot % N_WAITERS].n[what];
+
+	poke64(n, *n + times);
+}
 /* A process died: frees its slots and clears their bits wherever they were set. */
 void waiter_reap(struct turn *t, uint32_t proc);
 /* The ringer's side: true if the bell must really be rung (2->3). No turn needed. */
@@ -261,6 +269,8 @@ struct irq_signs irq_signs_of(const struct stack_map *map);
 
 /* After waiter_sleep(), before the last look: sees to it that peers ring, or somebody looks. */
 enum irq irq_sleep(const struct stack_map *map);
+/* Counts what irq_sleep() decided, in the sleeper's own slot. */
+void irq_note(const struct stack_map *map, int slot, enum irq decided);
 /* After waiter_wake(), with the pipe drained, before the turn that looks: peers need not ring
  * for us; for others that sleep they go on. */
 void irq_wake(const struct stack_map *map, int slot);
