@@ -10,6 +10,7 @@ OPT	?= -O2
 CLANG	?= clang
 PREFIX	?= /usr/local
 I	 = $(DESTDIR)$(PREFIX)
+VERSION	:= $(shell sed -n 's/.*ONRAMP_VERSION *"\(.*\)".*/\1/p' src/base/version.h)
 BPFTOOL	?= $(firstword $(wildcard /usr/sbin/bpftool /sbin/bpftool) bpftool)
 
 WARN	 = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wundef -Wvla -Werror \
@@ -33,6 +34,7 @@ surr_src := $(wildcard src/surrogate/*.c)
 bridge_src := $(wildcard src/bridge/*.c src/sock/*.c)
 tool_src := $(wildcard tools/*.c)
 starter_src := $(wildcard src/starter/*.c)
+chooser_src := $(wildcard src/chooser/*.c)
 drill_src := $(wildcard test/packetdrill/adapter/*.c)
 sim_src  := $(filter-out sim/main.c,$(wildcard sim/*.c))
 bpf_src  := $(wildcard src/bpf/*.bpf.c)
@@ -55,7 +57,14 @@ fuzzers	:= $(patsubst test/fuzz/%.c,$(O)/fuzz/%,$(fuzz_src))
 examples := $(patsubst %.c,$(O)/%,$(example_src))
 ap_lib	:= $(O)/lib/libonramp-aperture
 
-all: $(bins) $(O)/lib/libonramp.so $(ap_lib).so $(ap_lib).a $(O)/bin/onramp-sim 
+# Where each loader of this machine looks for $LIB of /etc/ld.so.preload: its own libraries' folder. A 32-bit one must
+# find something there too, if only a library that does nothing.
+chooser	:= $(O)/lib/onramp-chooser.so
+chooser32 := $(O)/lib/onramp-chooser32.so
+dirs64	:= lib64 $(addprefix lib/,$(shell $(CC) -print-multiarch 2>/dev/null))
+dirs32	:= lib lib32 lib/i386-linux-gnu
+
+all: $(bins) $(chooser) $(chooser32) $(O)/lib/libonramp.so $(ap_lib).so $(ap_lib).a $(O)/bin/onramp-sim 
 core: $(O)/libcore.a
 apps: $(apps) $(static) $(O)/test/bench/raw_echo $(O)/test/posix/child_static examples $(O)/lib/onramp-packetdrill.so
 examples: $(examples)
@@ -97,6 +106,16 @@ $(O)/lib/libonramp.so: $(call obj,$(lib_src)) $(O)/libhost.a $(O)/libcore.a src/
 	@mkdir -p $(@D)
 	$(CC) -shared $(LDFLAGS) -Wl,-z,defs,-z,now,-soname,libonramp.so -Wl,--version-script=src/preload/exports.map -o $@ \
 		$(call obj,$(lib_src)) $(O)/libhost.a $(O)/libcore.a -ldl -lpthread
+
+# No libc, no sanitizer, nothing: it is in every program.
+$(chooser): $(chooser_src) $(wildcard src/chooser/*.h) src/host/sys.h
+	@mkdir -p $(@D)
+	$(CC) $(filter-out $(SANFLAGS),$(CFLAGS)) -O2 -ffreestanding -fno-stack-protector -fno-tree-loop-distribute-patterns \
+		-shared -nostdlib -Wl,-z,defs,-z,now,-z,initfirst,-soname,onramp-chooser.so -o $@ $(chooser_src)
+# Empty where no 32-bit programs can be built: there are none to be run.
+$(chooser32):
+	@mkdir -p $(@D)
+	$(CC) -m32 -shared -nostdlib -x c /dev/null -o $@ 2> /dev/null || : > $@
 
 $(ap_lib).so.0: $(call obj,$(ap_all)) src/aperture/exports.map
 	@mkdir -p $(@D)
@@ -199,20 +218,43 @@ bench: deps
 	@echo "building: a minute or so"
 	@$(MAKE) -s all apps
 	test/bench/bench
+# Files come by a rename: a program that starts meanwhile finds the old one or the new one.
+put	 = install -m $(1) $(2) $(3).new && mv -f $(3).new $(3)
+libs	 = $(I)/lib/onramp
+mans	:= $(wildcard docs/man/*.[13578])
+units_sd := onrampd.service onramp-attach@.service
 install: all
-	install -d $(I)/bin $(I)/sbin $(I)/lib/onramp $(I)/libexec/onramp $(addprefix $(I)/share/man/man,1 3 5 7 8)
-	install -d $(I)/include/onramp
-	install $(O)/bin/onramp $(I)/bin
-	install $(O)/bin/onrampd $(I)/sbin
-	install $(O)/bin/onramp-surrogate $(O)/bin/onramp-bridge $(O)/bin/onramp-trap $(I)/libexec/onramp
-	install -m 644 $(O)/lib/libonramp.so $(I)/lib/onramp
+	install -d $(I)/bin $(I)/sbin $(libs) $(I)/libexec/onramp $(addprefix $(I)/share/man/man,1 3 5 7 8)
+	install -d $(I)/include/onramp $(I)/lib/pkgconfig $(I)/lib/systemd/system $(I)/share/doc/onramp
+	install -d $(addprefix $(libs)/,$(dirs64)) $(if $(shell test -s $(chooser32) && echo y),$(addprefix $(libs)/,$(dirs32)))
+	install -d $(DESTDIR)/etc/onramp/profiles
+	$(call put,755,$(O)/bin/onramp,$(I)/bin/onramp)
+	$(call put,755,$(O)/bin/onrampd,$(I)/sbin/onrampd)
+	for p in onramp-surrogate onramp-bridge onramp-trap; do $(call put,755,$(O)/bin/$$p,$(I)/libexec/onramp/$$p); done
+	$(call put,644,$(O)/lib/libonramp.so,$(libs)/libonramp.so)
+	for d in $(dirs64); do $(call put,644,$(chooser),$(libs)/$$d/onramp-chooser.so); done
+	test ! -s $(chooser32) || for d in $(dirs32); do $(call put,644,$(chooser32),$(libs)/$$d/onramp-chooser.so); done
 	install -m 644 include/onramp/*.h $(I)/include/onramp
-	install -m 644 $(ap_lib).a $(ap_lib).so.0 $(I)/lib
+	install -m 644 $(ap_lib).a $(I)/lib
+	$(call put,644,$(ap_lib).so.0,$(I)/lib/libonramp-aperture.so.0)
 	ln -sf libonramp-aperture.so.0 $(I)/lib/libonramp-aperture.so
-	for p in docs/man/*.[13578]; do install -m 644 $$p $(I)/share/man/man$${p##*.}; done
+	for f in onramp onramp-aperture; do sed 's|@PREFIX@|$(PREFIX)|;s|@VERSION@|$(VERSION)|' dev/$$f.pc.in > $(I)/lib/pkgconfig/$$f.pc; done
+	for f in $(units_sd); do sed 's|@PREFIX@|$(PREFIX)|' dev/$$f.in > $(I)/lib/systemd/system/$$f; done
+	install -m 644 dev/programs.conf $(I)/share/doc/onramp/programs.conf
+	for p in $(mans); do install -m 644 $$p $(I)/share/man/man$${p##*.}; done
+# What every program of the machine loads is taken back first.
+uninstall:
+	test -n "$(DESTDIR)" || ! grep -qs '$(libs)/.*onramp-chooser.so' /etc/ld.so.preload || \
+		{ $(I)/bin/onramp uninstall && ! grep -qs '^[^#]*$(libs)/' /etc/ld.so.preload; }
+	rm -f $(I)/bin/onramp $(I)/sbin/onrampd $(I)/lib/libonramp-aperture.a $(I)/lib/libonramp-aperture.so*
+	rm -f $(addprefix $(I)/lib/systemd/system/,$(units_sd)) $(I)/lib/pkgconfig/onramp.pc $(I)/lib/pkgconfig/onramp-aperture.pc
+	rm -f $(foreach p,$(mans),$(I)/share/man/man$(subst .,,$(suffix $(p)))/$(notdir $(p)))
+	rm -rf $(libs) $(I)/libexec/onramp $(I)/include/onramp $(I)/share/doc/onramp
+	-rmdir -p --ignore-fail-on-non-empty $(DESTDIR)/etc/onramp/profiles $(I)/lib/pkgconfig $(I)/lib/systemd/system $(I)/bin \
+		$(I)/sbin $(I)/libexec $(I)/include $(I)/share/doc $(addprefix $(I)/share/man/man,1 3 5 7 8) 2> /dev/null
 clean:
 	rm -rf $(O)
 
-.PHONY: all core apps examples units fuzzers deps check test nightly demo demo-user bench clean install
+.PHONY: all core apps examples units fuzzers deps check test nightly demo demo-user bench clean install uninstall
 .SECONDARY:
 -include $(shell find $(O)/o -name '*.d' 2>/dev/null)

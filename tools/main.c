@@ -11,7 +11,8 @@
 #include "base/must.h"
 
 static const struct cmd *const cmds[] = {
-	&cmd_run, &cmd_attach, &cmd_detach, &cmd_status, &cmd_ss, &cmd_why, &cmd_doctor, &cmd_version,
+	&cmd_run, &cmd_attach, &cmd_detach, &cmd_status, &cmd_ss, &cmd_why, &cmd_doctor, &cmd_install,
+	&cmd_uninstall, &cmd_version,
 };
 
 /* must() fails here only by a bug of this program: it says where, and dies. */
@@ -28,7 +29,7 @@ static void usage(FILE *f)
 	fputs("usage: onramp COMMAND [OPTIONS]\n\n"
 	      "Runs unmodified programs on a TCP and UDP stack of their own.\n\n", f);
 	for (i = 0; i < n_elems(cmds); i++)
-		fprintf(f, "  %-8s %s\n", cmds[i]->name, cmds[i]->summary);
+		fprintf(f, "  %-9s  %s\n", cmds[i]->name, cmds[i]->summary);
 	fputs("\n`onramp COMMAND --help` tells more; so does `man onramp`.\n", f);
 }
 
@@ -47,6 +48,8 @@ int main(int argc, char **argv)
 	}
 	if (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-V") == 0)
 		return cmd_version.run(&cmd_version, 1, argv + 1);
+	if (strcmp(argv[1], "--trial") == 0)	/* what `onramp install` asks of itself */
+		return install_trial();
 	for (i = 0; i < n_elems(cmds); i++)
 		if (strcmp(argv[1], cmds[i]->name) == 0)
 			return cmds[i]->run(cmds[i], argc - 1, argv + 1);

@@ -35,7 +35,10 @@ struct cmd {
 	int (*run)(const struct cmd *c, int argc, char **argv);
 };
 extern const struct cmd cmd_run, cmd_attach, cmd_detach, cmd_status, cmd_ss, cmd_why, cmd_doctor,
-	cmd_version;
+	cmd_install, cmd_uninstall, cmd_version;
+
+/* `onramp --trial`: a program like any other, that says whether the chooser is in it (install.c). */
+int install_trial(void);
 
 /* ---- out.c: what is printed ------------------------------------------------------------ */
 
