@@ -34,6 +34,7 @@ static void link_json(struct json_object *to, const struct ctl_status *s)
 	json_object_object_add(o, "vfs", num(s->n_vfs));
 	json_object_object_add(o, "vfs_free", num(s->n_vfs_free));
 	json_object_object_add(o, "leases", num(s->n_leases));
+	json_object_object_add(o, "leases_shared", num(s->n_shared));
 	json_object_object_add(o, "stacks", num(s->n_stacks));
 	json_object_object_add(o, "rx_redirected", num(s->rx_redirected));
 	json_object_object_add(o, "rx_passed", num(s->rx_passed));

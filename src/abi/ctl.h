@@ -104,6 +104,8 @@ struct ctl_status {
 	uint32_t mode;		/* ATTACH_NATIVE or ATTACH_GENERIC, in force */
 	uint32_t flags;		/* ATTACH_F_* */
 	uint32_t n_vfs, n_vfs_free, n_leases, n_stacks;
+	uint32_t n_shared;	/* leases of ports that the kernel has connections of, too */
+	uint32_t pad;
 	uint64_t rx_redirected, rx_passed, tx_allowed, tx_spoofed, tx_malformed, rx_errors;
 	char	 note[128];	/* the one line that attach said */
 };

@@ -286,7 +286,7 @@ int  filter_vf(struct agent *a, const struct stack *s, const struct vf *v);
 void filter_vf_del(struct agent *a, const struct stack *s, const struct vf *v);
 int  filter_xsk(struct agent *a, uint32_t id, int xsk);
 void filter_xsk_del(struct agent *a, uint32_t id);
-int  filter_bound(struct agent *a, const struct bound_key *k, uint32_t slot);	/* NO_SLOT: delete */
+int  filter_bound(struct agent *a, const struct bound_key *k, uint32_t slot, bool shared);	/* NO_SLOT: delete */
 int  filter_exact_add(struct agent *a, const struct exact_key *k, uint32_t slot);
 uint32_t filter_exact_owner(struct agent *a, const struct exact_key *k);
 void filter_exact_del(struct agent *a, const struct exact_key *k);
@@ -310,6 +310,10 @@ void lease_lapse(struct agent *a, struct stack *s);
 bool lease_will_end(const struct ctl_lease *l);
 void lease_flush(struct agent *a, struct stack *s);
 uint32_t lease_count(void);
+uint32_t lease_shared_count(void);
+/* Ports that the kernel has connections of, too (E7): looks when it is time. */
+void lease_look(struct agent *a);
+int  lease_look_ms(void);			/* ms until then; -1: no such port */
 
 /* ports.c */
 int  ports_get(struct agent *a, struct stack *s, struct ctl_ports *ret);
@@ -327,6 +331,7 @@ void mirror_settle(struct agent *a);
 void mirror_links_changed(struct agent *a);	/* attached or detached: flags and neighbours */
 void mirror_neigh_ask(struct agent *a, const struct ctl_neigh *n);
 bool mirror_has_addr(const struct agent *a, const struct ipaddr *addr);	/* on an attached link */
+bool mirror_is_host(const struct agent *a, const struct ipaddr *addr);	/* on any, or loopback */
 /* Around every change of what the seqlock protects. */
 void mirror_begin(struct mirror *m);
 void mirror_end(struct mirror *m);
@@ -337,6 +342,9 @@ typedef int (*nl_fn)(const struct nlmsghdr *h, void *arg);
 int  nl_open(struct agent *a);
 void nl_close(struct agent *a);
 int  nl_talk(struct agent *a, struct nlmsghdr *h, nl_fn fn, void *arg);
+/* The kernel's TCP connections of these local ports, half-open ones included. */
+typedef void (*diag_fn)(void *arg, const struct ipaddr *laddr, uint16_t lport, const struct ipaddr *raddr);
+int  nl_connections(uint16_t from, uint16_t to, diag_fn fn, void *arg);
 
 /* privilege.c */
 int  privilege_limits(void);		/* descriptors, locked memory */

@@ -144,10 +144,12 @@ void filter_xsk_del(struct agent *a, uint32_t id)
 	(void)bpf_map_delete_elem(MAP(a, xsks), &id);
 }
 
-int filter_bound(struct agent *a, const struct bound_key *k, uint32_t slot)
+int filter_bound(struct agent *a, const struct bound_key *k, uint32_t slot, bool shared)
 {
+	uint32_t value = slot | (shared ? BOUND_SHARED : 0);
+
 	if (slot != NO_SLOT)
-		return put(MAP(a, bound), k, &slot);
+		return put(MAP(a, bound), k, &value);
 	return bpf_map_delete_elem(MAP(a, bound), k) ? -errno : 0;
 }
 

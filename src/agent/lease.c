@@ -25,6 +25,10 @@
  *      or its stack has no program any more, for connections from this host. Besides, if an
  *      attached interface has the address and the stack a virtual function, it is in the
  *      filters. Loopback is no interface that can be attached: its leases are listed only.
+ *  E7  The kernel may have connections of a port that is leased anew: accepted by a predecessor, or
+ *      half open. They stay the kernel's (B4 of the XDP programs), which costs a look for each packet;
+ *      so the agent looks now and then whether they are gone. Those within this host do not count:
+ *      none of their packets passes an interface.
  */
 #include "agent/agent.h"
 
@@ -35,11 +39,15 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "host/host.h"
+
 #ifndef SO_NETNS_COOKIE
 #define SO_NETNS_COOKIE 71
 #endif
 
 #define N_BUCKETS 1024
+#define LOOK_FIRST_NS	NS_PER_S	/* E7: then after twice as long each time */
+#define LOOK_LONGEST_NS	(60 * NS_PER_S)
 
 struct lease {
 	struct lease *next;	/* in the bucket of (proto, lport) */
@@ -54,10 +62,14 @@ struct lease {
 	bool	 let_go;	/* the proof is closed, fd is a placeholder for its port */
 	struct ipaddr addr;	/* as in key[0] */
 	uint64_t cookie;	/* SO_COOKIE of the proof, of which programs tell the low half */
+	bool	 shared;	/* E7 */
+	bool	 seen;		/* ... in the look that goes on */
+	uint64_t look_at, look_ns;	/* the next one; what was waited for it */
 };
 
 static struct lease *buckets[N_BUCKETS];
 static uint32_t n_leases;
+static uint64_t look_at;	/* the earliest of theirs; 0: none is shared */
 
 uint32_t lease_count(void) { return n_leases; }
 
@@ -202,11 +214,11 @@ static int add_filters(struct agent *a, struct lease *l)
 	int err;
 
 	for (i = 0; i < l->n_keys; i++) {
-		err = filter_bound(a, &l->key[i], l->stack->slot);
+		err = filter_bound(a, &l->key[i], l->stack->slot, l->shared);
 		if (err) {
 			while (i--)
 				if (!is_filtered(&l->key[i], l))
-					(void)filter_bound(a, &l->key[i], NO_SLOT);
+					(void)filter_bound(a, &l->key[i], NO_SLOT, false);
 			return err == -E2BIG ? -EDQUOT : err;
 		}
 	}
@@ -257,6 +269,130 @@ static void unlist(struct agent *a, struct lease *l)
 		dir_port_del(a, l->stack, &p);
 }
 
+/* ---- ports that the kernel has connections of, too (E7) ---- */
+
+static void share(struct lease *l)
+{
+	if (l->key[0].proto != IPPROTO_TCP)
+		return;
+	l->shared = true;
+	l->look_ns = LOOK_FIRST_NS;
+	l->look_at = host_now() + l->look_ns;
+	if (!look_at || l->look_at < look_at)
+		look_at = l->look_at;
+}
+
+static bool covers(const struct lease *l, const struct ipaddr *laddr)
+{
+	struct ipaddr k;
+	uint32_t i;
+
+	for (i = 0; i < l->n_keys; i++) {
+		memcpy(&k, &l->key[i].laddr, sizeof(k));
+		if (ip_eq(&k, laddr) || ip_is_any(&k))
+			return true;
+	}
+	return false;
+}
+
+static void on_kernels(void *arg, const struct ipaddr *laddr, uint16_t lport, const struct ipaddr *raddr)
+{
+	struct lease *l;
+
+	if (mirror_is_host(arg, raddr))
+		return;
+	for (l = *bucket(IPPROTO_TCP, lport); l; l = l->next)
+		if (l->key[0].lport == lport && covers(l, laddr))
+			l->seen = true;
+}
+
+/* What is shared and due, or 0; and when the next ones are. */
+static uint32_t due(uint64_t now, uint16_t *from, uint16_t *to)
+{
+	uint32_t i, n = 0;
+	struct lease *l;
+
+	*from = UINT16_MAX;
+	*to = 0;
+	for (i = 0; i < N_BUCKETS; i++) {
+		for (l = buckets[i]; l; l = l->next) {
+			if (!l->shared || !l->filtered || now < l->look_at)
+				continue;
+			l->seen = false;
+			*from = (uint16_t)min_u32(*from, l->key[0].lport);
+			*to = (uint16_t)max_u32(*to, l->key[0].lport);
+			n++;
+		}
+	}
+	return n;
+}
+
+/* Twins have one entry: it is shared until the last of them is not. */
+static void unshare(struct agent *a, struct lease *l)
+{
+	const struct lease *t;
+	uint32_t i;
+
+	l->shared = false;
+	for (i = 0; i < l->n_keys; i++) {
+		for (t = *bucket(l->key[0].proto, l->key[0].lport); t; t = t->next)
+			if (t->shared && t->filtered && t->key[0].lport == l->key[0].lport)
+				break;
+		if (!t)
+			(void)filter_bound(a, &l->key[i], l->stack->slot, false);
+	}
+	if (a->verbose)
+		agt_log("port %u: the kernel has no connection of it any more", l->key[0].lport);
+}
+
+void lease_look(struct agent *a)
+{
+	uint64_t now = host_now();
+	uint16_t from, to;
+	struct lease *l;
+	uint32_t i;
+	bool told;
+
+	if (!look_at || now < look_at)
+		return;
+	told = due(now, &from, &to) && !nl_connections(from, to, on_kernels, a);
+	look_at = 0;
+	for (i = 0; i < N_BUCKETS; i++) {
+		for (l = buckets[i]; l; l = l->next) {
+			if (!l->shared || !l->filtered)
+				continue;
+			if (now >= l->look_at && told && !l->seen) {
+				unshare(a, l);
+				continue;
+			}
+			if (now >= l->look_at) {
+				l->look_ns = min_u64(2 * l->look_ns, LOOK_LONGEST_NS);
+				l->look_at = now + l->look_ns;
+			}
+			if (!look_at || l->look_at < look_at)
+				look_at = l->look_at;
+		}
+	}
+}
+
+uint32_t lease_shared_count(void)
+{
+	const struct lease *l;
+	uint32_t i, n = 0;
+
+	for (i = 0; i < N_BUCKETS; i++)
+		for (l = buckets[i]; l; l = l->next)
+			n += l->shared && l->filtered;
+	return n;
+}
+
+int lease_look_ms(void)
+{
+	uint64_t now = host_now();
+
+	return !look_at ? -1 : look_at <= now ? 0 : (int)((look_at - now) / NS_PER_MS) + 1;
+}
+
 /* ---- granting and taking back ---- */
 
 static bool wants_filters(const struct agent *a, const struct lease *l)
@@ -279,6 +415,7 @@ static int install(struct agent *a, struct lease *l)
 			return -EADDRINUSE;
 	}
 	if (wants_filters(a, l)) {
+		share(l);
 		err = add_filters(a, l);
 		if (err)
 			return err;
@@ -298,7 +435,7 @@ static void uninstall(struct agent *a, struct lease *l)
 	l->filtered = false;
 	for (i = 0; i < l->n_keys; i++)
 		if (!is_filtered(&l->key[i], l))
-			(void)filter_bound(a, &l->key[i], NO_SLOT);
+			(void)filter_bound(a, &l->key[i], NO_SLOT, false);
 }
 
 /* A socket that holds the port as connections that outlive their listener do: whoever binds with

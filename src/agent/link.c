@@ -212,6 +212,7 @@ int link_status(struct agent *a, uint32_t index, struct ctl_status *ret)
 		ret->mode = n->mode;
 		ret->flags = n->flags;
 		ret->n_leases = lease_count();
+		ret->n_shared = lease_shared_count();
 		memcpy(ret->note, n->note, sizeof(ret->note));
 		count_stacks(a, n, ret);
 		return 0;

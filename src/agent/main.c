@@ -323,6 +323,8 @@ static int sleep_ms(const struct agent *a)
 
 	if (a->refill_at > now && (ms < 0 || ms > 1000))
 		ms = (int)((a->refill_at - now) / NS_PER_MS) + 1;
+	if (lease_look_ms() >= 0 && (ms < 0 || ms > lease_look_ms()))
+		ms = lease_look_ms();
 	if (a->own && own_timeout(a) >= 0 && (ms < 0 || ms > own_timeout(a)))
 		ms = own_timeout(a);
 	return ms;
@@ -363,6 +365,7 @@ static void run(struct agent *a)
 		}
 		mirror_settle(a);
 		lapse(a);
+		lease_look(a);
 		ctl_retry(a);
 		if (a->own)
 			own_settle(a);

@@ -613,6 +613,16 @@ bool mirror_has_addr(const struct agent *a, const struct ipaddr *addr)
 	return false;
 }
 
+bool mirror_is_host(const struct agent *a, const struct ipaddr *addr)
+{
+	uint32_t i;
+
+	for (i = 0; i < a->mirror->n_addrs; i++)
+		if (ip_eq(&a->mirror->addrs[i].addr, addr))
+			return true;
+	return ip_is_loopback(addr);
+}
+
 /* ---- opening ---- */
 
 /* A file that only we can write: sealed after our own mapping is made. */

@@ -104,6 +104,14 @@ static inline bool ip_is_any(const struct ipaddr *a)
 	       ((a->b[10] == 0 && a->b[11] == 0) || (a->b[10] == 0xff && a->b[11] == 0xff));
 }
 
+/* 127.0.0.0/8, or ::1. */
+static inline bool ip_is_loopback(const struct ipaddr *a)
+{
+	static const struct ipaddr loopback6 = { { [15] = 1 } };
+
+	return ip_is4(a) ? a->b[12] == 127 : ip_eq(a, &loopback6);
+}
+
 static inline uint32_t min_u32(uint32_t a, uint32_t b) { return a < b ? a : b; }
 static inline uint32_t max_u32(uint32_t a, uint32_t b) { return a > b ? a : b; }
 static inline uint64_t min_u64(uint64_t a, uint64_t b) { return a < b ? a : b; }

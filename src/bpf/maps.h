@@ -20,6 +20,7 @@
 #define N_DEVS		(2 * N_VF_DEVS + N_VIS)	/* both ends of each VF, and the interfaces */
 #define N_BLOCKS	(65536 / PORT_BLOCK)
 #define NO_SLOT		0	/* slots count from 1 in the maps, so that a zeroed entry is none */
+#define BOUND_SHARED	(1u << 31)	/* values of `bound`: the kernel may have connections, too (B4) */
 
 struct addr16 { __u32 w[4]; };
 

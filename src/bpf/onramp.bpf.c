@@ -16,6 +16,9 @@
  *      UDP, whole, not longer than the interface's MTU, and its replies would come back to that
  *      very stack. So nobody can speak for another's port, and rx and tx cannot disagree.
  *  B3  No program on a VF ever returns XDP_PASS: the kernel neither hears nor answers there.
+ *  B4  A port that has just become a stack's may have connections that the kernel accepted or is about
+ *	to: a successor takes its predecessor's listener over. They stay the kernel's. It is asked for each
+ *	packet until the agent, who counts them, says that the last is gone.
  *
  * Port blocks come first in the lookup: the agent holds all their ports bound, so no listener
  * or exact flow can lie within one, and a block is an array access where the others are hashes.
@@ -240,7 +243,7 @@ static __always_inline int is_local(const struct addr16 *a, __u32 ifindex)
 	return bpf_map_lookup_elem(&locals, &k) != 0;
 }
 
-/* The stack that owns this flow, or NO_SLOT. One function for both directions (B2). */
+/* The stack that owns this flow, with BOUND_SHARED maybe, or NO_SLOT. One function for both directions (B2). */
 static __always_inline __u32 resolve(const struct tuple *t)
 {
 	struct bound_key b = { .lport = t->k.lport, .proto = t->k.proto };
@@ -266,6 +269,36 @@ static __always_inline __u32 resolve(const struct tuple *t)
 	}
 	slot = bpf_map_lookup_elem(&bound, &b);
 	return slot ? *slot : NO_SLOT;
+}
+
+/* B4: the kernel has a socket for these four numbers, be it half open. */
+static __always_inline int is_kernels(struct xdp_md *ctx, const struct tuple *t)
+{
+	struct bpf_sock_tuple k = {};
+	struct bpf_sock *sk;
+	__u32 bytes, state;
+
+	if (t->k.proto != IPPROTO_TCP)
+		return 0;
+	if (t->is4) {
+		k.ipv4.saddr = t->k.raddr.w[3];
+		k.ipv4.daddr = t->k.laddr.w[3];
+		k.ipv4.sport = bpf_htons(t->k.rport);
+		k.ipv4.dport = bpf_htons(t->k.lport);
+		bytes = sizeof(k.ipv4);
+	} else {
+		__builtin_memcpy(k.ipv6.saddr, t->k.raddr.w, sizeof(k.ipv6.saddr));
+		__builtin_memcpy(k.ipv6.daddr, t->k.laddr.w, sizeof(k.ipv6.daddr));
+		k.ipv6.sport = bpf_htons(t->k.rport);
+		k.ipv6.dport = bpf_htons(t->k.lport);
+		bytes = sizeof(k.ipv6);
+	}
+	sk = bpf_skc_lookup_tcp(ctx, &k, bytes, BPF_F_CURRENT_NETNS, 0);
+	if (!sk)
+		return 0;
+	state = sk->state;
+	bpf_sk_release(sk);
+	return state != BPF_TCP_LISTEN;
 }
 
 /*
@@ -402,6 +435,11 @@ int xdp_nic(struct xdp_md *ctx)
 	if (parse_received(ctx, h, &t) || is_several(ctx, &t, d))
 		return pass(d->nic);
 	slot = resolve(&t);
+	if (slot & BOUND_SHARED) {
+		if (is_kernels(ctx, &t))
+			return pass(d->nic);
+		slot &= ~BOUND_SHARED;
+	}
 	if (slot == NO_SLOT || slot > N_SLOTS)
 		return pass(d->nic);
 	i = (slot - 1) * N_VIS + d->nic;
@@ -476,7 +514,7 @@ int xdp_vf_agent_end(struct xdp_md *ctx)
 		c->tx_malformed++;
 		return XDP_DROP;
 	}
-	if (!own_mac(h, d) || !is_local(&t.k.laddr, d->nic_ifindex) || resolve(&t) != d->slot) {
+	if (!own_mac(h, d) || !is_local(&t.k.laddr, d->nic_ifindex) || (resolve(&t) & ~BOUND_SHARED) != d->slot) {
 		c->tx_spoofed++;
 		return XDP_DROP;
 	}

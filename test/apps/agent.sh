@@ -87,7 +87,7 @@ probe attach v0; ok $? "attach"
 for s in directory pairs pair_users; do pair_probe $s attached; done
 probe attach v0 > /dev/null 2>&1; ok "$([ $? != 0 ]; echo $?)" "attaching twice is refused"
 probe attach lo > /dev/null 2>&1; ok "$([ $? != 0 ]; echo $?)" "loopback is refused"
-for s in neighbours udp_small spoof two_users proofs parked port_block port_quota kernel_too super_frames rights; do
+for s in neighbours udp_small spoof two_users proofs parked port_block port_quota kernel_too kernel_before super_frames rights; do
 	run $s
 done
 set_mtu 9000; run udp_jumbo "MTU 9000"; run super_frames "MTU 9000"

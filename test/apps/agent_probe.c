@@ -503,6 +503,44 @@ static void kernel_too(void)
 	expect(xsk_recv(&x, buf, sizeof(buf), 50, NULL) == 0, "the kernel's packet came to us");
 }
 
+/* E7: what the kernel accepted, or is about to, before the port was leased stays the kernel's. */
+static void kernel_before(void)
+{
+	struct ipaddr to[2] = { local4(), six(1) }, any[2] = { ip_from4(0), { { 0 } } };
+	int i, fd[2], peer[2], late[2], c[2], ms;
+	struct xsk x;
+	union sa u;
+
+	become(0);
+	for (i = 0; i < 2; i++) {
+		fd[i] = bound(any[i], PORT + 30, SOCK_STREAM);
+		expect(!listen(fd[i], 5), "listen");
+		peer[i] = there(i ? six(2) : peer4(), 0, SOCK_STREAM);
+		late[i] = there(i ? six(2) : peer4(), 0, SOCK_STREAM | SOCK_NONBLOCK);
+		expect(!connect(peer[i], &u.sa, sa_of(&u, &to[i], PORT + 30)), "connect to the kernel");
+		c[i] = accept(fd[i], NULL, NULL);
+	}
+	become(USER_A);
+	get_stack(&x);
+	for (i = 0; i < 2; i++) {
+		expect(!lease(&x, any[i], PORT + 30, 6, fd[i]), "lease");
+		expect(write(peer[i], "ping", 4) == 4 && read(c[i], buf, 10) == 4, "to the kernel's connection");
+		expect(write(c[i], "pong!", 5) == 5 && read(peer[i], buf, 10) == 5, "and back");
+		expect(xsk_recv(&x, buf, sizeof(buf), 50, NULL) == 0, "the kernel's packet came to us");
+		expect(connect(late[i], &u.sa, sa_of(&u, &to[i], PORT + 30)) && errno == EINPROGRESS, "connect");
+		expect(xsk_recv(&x, buf, sizeof(buf), 1000, NULL) > 0, "a new connection did not come to us");
+		close(late[i]);
+	}
+	expect(status().n_shared == 2, "%u leases are shared", status().n_shared);
+	for (i = 0; i < 2; i++) {
+		close(c[i]);
+		close(peer[i]);
+	}
+	for (ms = 0; ms < 9000 && status().n_shared; ms += 100)
+		usleep(100000);
+	expect(!status().n_shared, "the kernel's connections are over, and it is still asked");
+}
+
 /* Two interfaces, one stack, one packet memory; a listener on every address hears on both. */
 static void two_links(void)
 {
@@ -605,6 +643,7 @@ static const struct { const char *name; void (*run)(void); } scenarios[] = {
 	{ "neighbours", neighbours }, { "udp_small", udp_small }, { "spoof", spoof },
 	{ "two_users", two_users }, { "proofs", proofs }, { "parked", parked },
 	{ "port_block", port_block }, { "port_quota", port_quota }, { "kernel_too", kernel_too },
+	{ "kernel_before", kernel_before },
 	{ "super_frames", super_frames }, { "rights", rights }, { "udp_jumbo", udp_jumbo },
 	{ "udp_huge", udp_huge }, { "two_links", two_links }, { "direct", direct },
 	{ "surrogate", surrogate }, { "hold", hold },

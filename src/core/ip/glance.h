@@ -54,13 +54,6 @@ static inline bool ip_is_multicast(const struct ipaddr *a)
 	return ip_is4(a) ? (a->b[12] & 0xf0) == 0xe0 : a->b[0] == 0xff;
 }
 
-static inline bool ip_is_loopback(const struct ipaddr *a)
-{
-	static const struct ipaddr loopback6 = { { [15] = 1 } };
-
-	return ip_is4(a) ? a->b[12] == 127 : ip_eq(a, &loopback6);
-}
-
 static inline bool ip_is_link_local6(const struct ipaddr *a)
 {
 	return a->b[0] == 0xfe && (a->b[1] & 0xc0) == 0x80;
