@@ -208,8 +208,8 @@ enum sk_kind {
 #define SK_F_EXACT	(1u << 17)	/* its listener is gone; an entry of the agent's leads its packets here */
 #define SK_F_REUSEPORT	(1u << 18)	/* SO_REUSEPORT when it was bound: others may have its address and port */
 
-#define SK_PROTO_BYTES	768
-#define SK_BYTES	960
+#define SK_PROTO_BYTES	704
+#define SK_BYTES	896
 
 struct sk {
 	/* fixed while allocated; writer: turn */
@@ -261,7 +261,8 @@ struct sk {
 	/* the protocol's own: struct tcb, struct tcp_listen or struct udp */
 	uint8_t	 proto_area[SK_PROTO_BYTES] aligned8;
 };
-static_assert(sizeof(struct sk) <= SK_BYTES, "idle connection below 1 KiB");
+static_assert(sizeof(struct sk) == SK_BYTES, "idle connection below 1 KiB");
+static_assert(SK_BYTES % 64 == 0 && offsetof(struct sk, proto_area) % 64 == 0, "a slot's lines are its own");
 
 /* ---- timer wheel: 4 levels x 64 buckets, tick 2^20 ns (core/stack/timer.c) ---------------- */
 

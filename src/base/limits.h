@@ -6,7 +6,7 @@
 #ifndef BASE_LIMITS_H
 #define BASE_LIMITS_H
 
-#define N_SOCKS		65536	/* sockets of a stack: 65,536 x 960 B = 60 MiB */
+#define N_SOCKS		65536	/* sockets of a stack: 65,536 x 896 B = 56 MiB */
 #define N_PKTS		8192	/* packet frames of a stack: 8,192 x 4 KiB = 32 MiB, pinned */
 #define N_PKTS_MAX	65536	/* ... of one made for long fat pipes: 256 MiB */
 #define FRAME_SHIFT	12	/* a frame is a page: the chunk size of AF_XDP that every kernel takes */

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Checksums against a naive one at all small lengths and offsets, SipHash against its
- * authors' vectors, and the generator's ranges. */
+ * authors' vectors, the generator's ranges, and rates in four bytes. */
 #include "test/unit/panic.h"
 
 #include "base/csum.h"
 #include "base/hash.h"
 #include "base/prng.h"
+#include "base/rate32.h"
 
 /* RFC 1071, word by word as the RFC says it, big-endian. */
 static uint16_t naive(const uint8_t *p, size_t n)
@@ -195,6 +196,50 @@ static void test_prng(void **state)
 	assert_in_range(hits, 24000, 26000);
 }
 
+/* ---- rates in four bytes ------------------------------------------------------------------------ */
+
+static void rate_holds(uint64_t v)
+{
+	uint64_t got = rate32_get(rate32_of(v));
+
+	assert_true(got <= v);
+	if (v < 1ull << 28)
+		assert_true(got == v);
+	else if (v < 1ull << 58)
+		assert_true((v - got) < v >> 27);
+	else
+		assert_true(got == (1ull << 58) - (1ull << 30));
+	/* What can be kept is kept as it is. */
+	assert_true(rate32_of(got).v == rate32_of(v).v);
+	/* Order. */
+	assert_true(v == 0 || rate32_of(v - 1).v <= rate32_of(v).v);
+	assert_true(v == UINT64_MAX || rate32_of(v + 1).v >= rate32_of(v).v);
+}
+
+static void test_rate32(void **state)
+{
+	struct prng r;
+
+	(void)state;
+	prng_seed(&r, 7);
+	rate_holds(0);
+	rate_holds(UINT64_MAX);
+	for (unsigned bit = 0; bit < 64; bit++) {
+		for (unsigned i = 0; i < 3000; i++) {
+			rate_holds((1ull << bit) + i);
+			rate_holds((1ull << bit) - i);
+			rate_holds((1ull << bit) + prng_u64(&r) % (1ull << bit));
+		}
+	}
+	/* Each code is a rate of its own, greater than the one before. */
+	for (uint64_t code = 1; code <= UINT32_MAX; code += 1 + prng_u64(&r) % 4096) {
+		struct rate32 a = { (uint32_t)code - 1 }, b = { (uint32_t)code };
+
+		assert_true(rate32_get(a) < rate32_get(b));
+		assert_true(rate32_of(rate32_get(b)).v == b.v);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -206,6 +251,7 @@ int main(void)
 		cmocka_unit_test(test_hash_spreads),
 		cmocka_unit_test(test_flows_spread),
 		cmocka_unit_test(test_prng),
+		cmocka_unit_test(test_rate32),
 	};
 
 	variants[0] = csum_add_scalar;

@@ -18,7 +18,13 @@
  * the path (a policer), which shows as the same rate in two intervals that both lose a fifth: that
  * rate is taken as it is for 48 rounds (lt_*).
  *
- * Gains are 256ths.
+ * Gains are 256ths. Rates are kept as struct rate32: less than a hundred-millionth too small, when
+ * the sample they come from is told from the next by a microsecond in a round trip.
+ *
+ * Instants are microseconds modulo 2^32 (72 minutes), and only ever the beginning of something, whose age
+ * is taken as unsigned: past a wrap something old may be thought young, but never the reverse, and not for
+ * longer than the time that is waited for. What a long silence leaves behind is made old by
+ * bbr_on_idle(), so that the wraps in it do not count.
  */
 #include "core/tcp/cc.h"
 #include "core/tcp/parts.h"
@@ -31,8 +37,8 @@ enum mode { STARTUP, DRAIN, PROBE_BW, PROBE_RTT };
 #define CWND_GAIN	512u
 #define N_PHASES	8u
 #define BW_ROUNDS	10u
-#define MIN_RTT_NS	(10 * NS_PER_S)
-#define PROBE_RTT_NS	(200 * NS_PER_MS)
+#define MIN_RTT_US	10000000u
+#define PROBE_RTT_US	200000u
 #define FULL_ROUNDS	3u
 #define EXTRA_ROUNDS	5u
 #define EXTRA_MAX_US	100000u
@@ -42,18 +48,26 @@ enum mode { STARTUP, DRAIN, PROBE_BW, PROBE_RTT };
 #define LT_USE_ROUNDS	48u
 #define LT_DIFF		500u		/* bytes a second that make no difference */
 #define BURST_MAX	65536u
+#define SILENCE_NS	((1ull << 31) * NS_PER_US)	/* half of what an instant can be told from */
+
+static_assert(HIGH_GAIN < 1u << 10, "tcp_bbr.pacing_gain");
+static_assert(LT_USE_ROUNDS < 1u << 6 && LT_MAX_ROUNDS < LT_USE_ROUNDS, "tcp_bbr.lt_rounds");
+static_assert(FULL_ROUNDS < 1u << 2 && EXTRA_ROUNDS < 1u << 3, "tcp_bbr.full_n, extra_rounds");
+static_assert(TCP_CA_LOSS < 1u << 3, "tcp_bbr.prev_ca");
 
 static const uint16_t phase_gain[N_PHASES] = { UNIT * 5 / 4, UNIT * 3 / 4, UNIT, UNIT, UNIT, UNIT, UNIT, UNIT };
+
+static uint32_t us_of(uint64_t ns) { return (uint32_t)(ns / NS_PER_US); }
 
 /* ---- the model ------------------------------------------------------------------------------- */
 
 /* The largest value of the last BW_ROUNDS rounds: v[0] is it, v[1] and v[2] are the largest since
  * then, so that there is one when it grows old (Kathleen Nichols' windowed filter). */
-static void maxbw_add(struct tcp_maxbw *m, uint32_t round, uint64_t bw)
+static void maxbw_add(struct tcp_maxbw *m, uint32_t round, struct rate32 bw)
 {
 	uint32_t age = round - m->t[0];
 
-	if (bw >= m->v[0] || round - m->t[2] > BW_ROUNDS) {
+	if (bw.v >= m->v[0].v || round - m->t[2] > BW_ROUNDS) {
 		for (int i = 0; i < 3; i++) {
 			m->v[i] = bw;
 			m->t[i] = round;
@@ -61,7 +75,7 @@ static void maxbw_add(struct tcp_maxbw *m, uint32_t round, uint64_t bw)
 		return;
 	}
 	for (int i = 1; i < 3; i++) {
-		if (bw < m->v[i])
+		if (bw.v < m->v[i].v)
 			continue;
 		for (int j = i; j < 3; j++) {
 			m->v[j] = bw;
@@ -93,8 +107,10 @@ static void maxbw_add(struct tcp_maxbw *m, uint32_t round, uint64_t bw)
 
 static uint64_t bw_of(const struct tcp_bbr *r)
 {
-	return r->lt_use ? r->lt_bw : r->bw.v[0];
+	return rate32_get(r->lt_use ? r->lt_bw : r->bw.v[0]);
 }
+
+static uint64_t max_bw(const struct tcp_bbr *r) { return rate32_get(r->bw.v[0]); }
 
 static uint64_t bdp(const struct tcp_cc *c, uint64_t bw, uint32_t gain)
 {
@@ -125,7 +141,7 @@ static uint64_t in_pipe(const struct tcp_cc *c, uint64_t bw, uint32_t gain)
 
 static void lt_begin(struct tcp_bbr *r, uint64_t now, uint32_t total, uint32_t lost)
 {
-	r->lt_at = now;
+	r->lt_at = us_of(now);
 	r->lt_delivered = total;
 	r->lt_lost = lost;
 	r->lt_rounds = 0;
@@ -133,7 +149,7 @@ static void lt_begin(struct tcp_bbr *r, uint64_t now, uint32_t total, uint32_t l
 
 static void lt_reset(struct tcp_bbr *r, uint64_t now, uint32_t total, uint32_t lost)
 {
-	r->lt_bw = 0;
+	r->lt_bw = rate32_of(0);
 	r->lt_use = r->lt_sampling = 0;
 	lt_begin(r, now, total, lost);
 }
@@ -142,30 +158,30 @@ static void enter_probe_bw(struct tcp_bbr *r, uint64_t now)
 {
 	r->mode = PROBE_BW;
 	/* Any phase but the draining one; the clock is as good as dice. */
-	r->cycle = (uint8_t)((now / NS_PER_US * 2654435761u >> 16) % (N_PHASES - 1));
+	r->cycle = (now / NS_PER_US * 2654435761u >> 16) % (N_PHASES - 1);
 	r->cycle += r->cycle >= 1;
-	r->cycle_at = now;
+	r->cycle_at = us_of(now);
 }
 
 /* An interval has ended, with enough losses to be a policer's. */
 static void lt_done(struct tcp_bbr *r, const struct tcp_cc_sample *s, uint64_t bw)
 {
-	uint64_t diff = bw > r->lt_bw ? bw - r->lt_bw : r->lt_bw - bw;
+	uint64_t had = rate32_get(r->lt_bw), diff = bw > had ? bw - had : had - bw;
 
-	if (r->lt_bw && (diff * 8 <= r->lt_bw || diff <= LT_DIFF)) {	/* the same twice */
-		r->lt_bw = (bw + r->lt_bw) / 2;
+	if (had && (diff * 8 <= had || diff <= LT_DIFF)) {	/* the same twice */
+		r->lt_bw = rate32_of((bw + had) / 2);
 		r->lt_use = 1;
 		r->lt_rounds = 0;
 		return;
 	}
-	r->lt_bw = bw;
+	r->lt_bw = rate32_of(bw);
 	lt_begin(r, s->now, s->total, s->total_lost);
 }
 
 static void lt_sample(struct tcp_bbr *r, const struct tcp_cc_sample *s)
 {
 	uint32_t lost = s->total_lost - r->lt_lost, got = s->total - r->lt_delivered;
-	uint64_t us = (s->now - r->lt_at) / NS_PER_US;
+	uint32_t us = us_of(s->now) - r->lt_at;
 
 	if (r->lt_use) {	/* until it is time to see whether the policer is still there */
 		if (r->mode == PROBE_BW && r->round_start && ++r->lt_rounds >= LT_USE_ROUNDS) {
@@ -202,7 +218,7 @@ static void lt_sample(struct tcp_bbr *r, const struct tcp_cc_sample *s)
 
 static void take_bw(struct tcp_bbr *r, const struct tcp_cc_sample *s)
 {
-	uint64_t bw;
+	struct rate32 bw;
 
 	r->round_start = 0;
 	if (!s->rs_valid)
@@ -214,8 +230,8 @@ static void take_bw(struct tcp_bbr *r, const struct tcp_cc_sample *s)
 		r->conserving = 0;
 	}
 	lt_sample(r, s);
-	bw = (uint64_t)s->rs_delivered * 1000000 / max_u32(s->rs_interval_us, 1);
-	if (!s->app_limited || bw >= r->bw.v[0])
+	bw = rate32_of((uint64_t)s->rs_delivered * 1000000 / max_u32(s->rs_interval_us, 1));
+	if (!s->app_limited || bw.v >= r->bw.v[0].v)
 		maxbw_add(&r->bw, r->n_rounds, bw);
 }
 
@@ -233,10 +249,10 @@ static void take_extra(struct tcp_cc *c, const struct tcp_cc_sample *s)
 		r->extra_i ^= 1;
 		r->extra[r->extra_i & 1] = 0;
 	}
-	expected = bw_of(r) * ((s->now - r->epoch_at) / NS_PER_US) / 1000000;
+	expected = bw_of(r) * (us_of(s->now) - r->epoch_at) / 1000000;
 	if (r->epoch_acked <= expected || r->epoch_acked + s->delivered >= EXTRA_EPOCH) {
 		r->epoch_acked = 0;
-		r->epoch_at = s->now;
+		r->epoch_at = us_of(s->now);
 		expected = 0;
 	}
 	r->epoch_acked += s->delivered;
@@ -247,13 +263,13 @@ static void take_extra(struct tcp_cc *c, const struct tcp_cc_sample *s)
 static bool phase_is_over(const struct tcp_cc *c, const struct tcp_cc_sample *s)
 {
 	const struct tcp_bbr *r = &c->bbr;
-	bool full = s->now - r->cycle_at > r->min_rtt_us * NS_PER_US;
+	bool full = us_of(s->now) - r->cycle_at > r->min_rtt_us;
 
 	if (r->pacing_gain == UNIT)
 		return full;
 	if (r->pacing_gain > UNIT)	/* until the pipe holds that much, or some of it is lost */
-		return full && (s->lost || s->prior_in_flight >= in_pipe(c, r->bw.v[0], r->pacing_gain));
-	return full || s->prior_in_flight <= in_pipe(c, r->bw.v[0], UNIT);
+		return full && (s->lost || s->prior_in_flight >= in_pipe(c, max_bw(r), r->pacing_gain));
+	return full || s->prior_in_flight <= in_pipe(c, max_bw(r), UNIT);
 }
 
 static void move_phase(struct tcp_cc *c, const struct tcp_cc_sample *s)
@@ -263,15 +279,17 @@ static void move_phase(struct tcp_cc *c, const struct tcp_cc_sample *s)
 	if (r->mode != PROBE_BW || !phase_is_over(c, s))
 		return;
 	r->cycle = (r->cycle + 1) & (N_PHASES - 1);
-	r->cycle_at = s->now;
+	r->cycle_at = us_of(s->now);
 }
 
 /* Three rounds, and bw has not grown by a quarter. */
 static void look_if_full(struct tcp_bbr *r, const struct tcp_cc_sample *s)
 {
+	uint64_t full_bw = rate32_get(r->full_bw);
+
 	if (r->full || !r->round_start || s->app_limited)
 		return;
-	if (r->bw.v[0] >= r->full_bw + r->full_bw / 4) {
+	if (max_bw(r) >= full_bw + full_bw / 4) {
 		r->full_bw = r->bw.v[0];
 		r->full_n = 0;
 		return;
@@ -285,9 +303,9 @@ static void look_if_drained(struct tcp_cc *c, const struct tcp_cc_sample *s)
 
 	if (r->mode == STARTUP && r->full) {
 		r->mode = DRAIN;
-		c->ssthresh = (uint32_t)in_pipe(c, r->bw.v[0], UNIT);
+		c->ssthresh = (uint32_t)in_pipe(c, max_bw(r), UNIT);
 	}
-	if (r->mode == DRAIN && s->in_flight <= in_pipe(c, r->bw.v[0], UNIT))
+	if (r->mode == DRAIN && s->in_flight <= in_pipe(c, max_bw(r), UNIT))
 		enter_probe_bw(r, s->now);
 }
 
@@ -305,9 +323,9 @@ static void look_if_probed(struct tcp_cc *c, uint64_t now)
 {
 	struct tcp_bbr *r = &c->bbr;
 
-	if (r->probe_done_at == 0 || now <= r->probe_done_at)
+	if (!r->probing || us_of(now) - r->probe_at <= PROBE_RTT_US)
 		return;
-	r->min_rtt_at = now;		/* ten seconds until the next one */
+	r->min_rtt_at = us_of(now);	/* ten seconds until the next one */
 	c->cwnd = max_u32(c->cwnd, r->prior_cwnd);
 	if (r->full)
 		enter_probe_bw(r, now);
@@ -318,25 +336,26 @@ static void look_if_probed(struct tcp_cc *c, uint64_t now)
 static void take_rtt(struct tcp_cc *c, const struct tcp_cc_sample *s)
 {
 	struct tcp_bbr *r = &c->bbr;
-	bool old = s->now > r->min_rtt_at + MIN_RTT_NS;
+	bool old = us_of(s->now) - r->min_rtt_at > MIN_RTT_US;
 
 	if (s->rtt_us >= 0 && (s->rtt_us < r->min_rtt_us || old)) {
 		r->min_rtt_us = max_u32((uint32_t)min_u64((uint64_t)s->rtt_us, TCP_RTO_MAX_US), 1);
-		r->min_rtt_at = s->now;
+		r->min_rtt_at = us_of(s->now);
 	}
 	if (old && !r->idle_restart && r->mode != PROBE_RTT) {
 		save_cwnd(c);
 		r->mode = PROBE_RTT;
-		r->probe_done_at = 0;
+		r->probing = 0;
 	}
 	if (r->mode == PROBE_RTT) {
 		c->app_limited = s->total + s->in_flight;	/* what is seen now is our own doing */
 		c->app_limited += c->app_limited == 0;
-		if (r->probe_done_at == 0 && s->in_flight <= 4u * c->mss) {
-			r->probe_done_at = s->now + PROBE_RTT_NS;
+		if (!r->probing && s->in_flight <= 4u * c->mss) {
+			r->probing = 1;
+			r->probe_at = us_of(s->now);
 			r->probe_round_done = 0;
 			r->round_end = s->total;
-		} else if (r->probe_done_at) {
+		} else if (r->probing) {
 			r->probe_round_done |= r->round_start;
 			if (r->probe_round_done)
 				look_if_probed(c, s->now);
@@ -433,9 +452,10 @@ static void bbr_on_sample(struct tcp_cc *c, const struct tcp_cc_sample *s)
 {
 	struct tcp_bbr *r = &c->bbr;
 
-	if (r->min_rtt_at == 0) {	/* the first */
+	if (!r->begun) {
+		r->begun = 1;
 		r->min_rtt_us = s->min_rtt_us;
-		r->min_rtt_at = r->cycle_at = r->epoch_at = s->now;
+		r->min_rtt_at = r->cycle_at = r->epoch_at = us_of(s->now);
 		lt_reset(r, s->now, s->total, s->total_lost);
 	}
 	take_bw(r, s);
@@ -472,16 +492,29 @@ static uint32_t bbr_on_loss(struct tcp_cc *c)
 	return c->ssthresh;
 }
 
+/* A silence in which the clock of the instants may have gone round: what was waited for is over, and
+ * an interval with so much nothing in it shows no policer. */
+static void make_old(struct tcp_bbr *r, uint64_t now)
+{
+	r->min_rtt_at = us_of(now) - MIN_RTT_US - 1;
+	r->probe_at = us_of(now) - PROBE_RTT_US - 1;
+	r->cycle_at = us_of(now) - TCP_RTO_MAX_US - 1;	/* longer than any min_rtt */
+	r->epoch_at = us_of(now);
+	r->epoch_acked = 0;
+	r->lt_sampling = 0;
+}
+
 /* From idle at the rate that is known, not faster: there is no queue to fill. */
 static void bbr_on_idle(struct tcp_cc *c, uint64_t idle_ns, uint64_t now, bool app_limited)
 {
 	struct tcp_bbr *r = &c->bbr;
 
-	(void)idle_ns;
+	if (idle_ns > SILENCE_NS)
+		make_old(r, now);
 	if (!app_limited)
 		return;
 	r->idle_restart = 1;
-	r->epoch_at = now;
+	r->epoch_at = us_of(now);
 	r->epoch_acked = 0;
 	if (r->mode == PROBE_BW)
 		set_rate(c, 0, bw_of(r), UNIT);
@@ -497,7 +530,7 @@ static void bbr_on_state(struct tcp_cc *c, enum tcp_ca state, uint64_t now, uint
 	if (state != TCP_CA_LOSS)
 		return;
 	r->prev_ca = TCP_CA_LOSS;
-	r->full_bw = 0;
+	r->full_bw = rate32_of(0);
 	r->round_start = 1;
 	if (!r->lt_use && !r->lt_sampling) {
 		lt_begin(r, now, total, lost);
@@ -509,9 +542,9 @@ static void bbr_on_undo(struct tcp_cc *c)
 {
 	struct tcp_bbr *r = &c->bbr;
 
-	r->full_bw = 0;		/* a spurious slow-down is no full pipe */
+	r->full_bw = rate32_of(0);	/* a spurious slow-down is no full pipe */
 	r->full_n = 0;
-	r->lt_bw = 0;
+	r->lt_bw = rate32_of(0);
 	r->lt_use = r->lt_sampling = 0;
 	c->cwnd = max_u32(c->cwnd, r->prior_cwnd);
 }

@@ -53,6 +53,7 @@
 #include <assert.h>
 
 #include "abi/segment.h"
+#include "base/rate32.h"
 #include "core/tcp/tcp.h"
 
 #define TCP_MIN_MSS	48	/* below this a peer's MSS is a mistake or an attack; Linux's floor */
@@ -82,6 +83,7 @@
 #define TCB_F_NOSPACE	(1u << 18)	/* the user met a full send buffer */
 #define TCB_F_THIN	(1u << 19)	/* TCP_THIN_LINEAR_TIMEOUTS */
 #define TCB_F_SND_URG	(1u << 20)	/* snd_up is ahead of snd_una */
+#define TCB_F_RATE_APP	(1u << 21)	/* rate.best was limited by the application */
 #define TCB_F_V4	(1u << 22)	/* the peer is IPv4: smaller headers */
 #define TCB_F_ACTIVE	(1u << 23)	/* opened by connect(): a simultaneous open stays so */
 #define TCB_F_DEAD	(1u << 24)	/* ended by reset or timeout: both directions are shut */
@@ -151,25 +153,32 @@ struct tcp_hystart {
 	uint8_t	 pad;
 };
 
-/* The largest of the last so many rounds, by its three best candidates. Bytes a second. */
-struct tcp_maxbw { uint64_t v[3]; uint32_t t[3]; uint32_t pad; };
+/* The largest of the last so many rounds, by its three best candidates. */
+struct tcp_maxbw { struct rate32 v[3]; uint32_t t[3]; };
 
-struct tcp_bbr {		/* cc_bbr.c; times in ns, rates in bytes a second */
+/* cc_bbr.c, which says what the clock of the instants is. */
+struct tcp_bbr {
 	struct tcp_maxbw bw;
-	uint64_t min_rtt_at, probe_done_at, cycle_at, epoch_at;
-	uint64_t full_bw, lt_bw, lt_at;
+	struct rate32 full_bw, lt_bw;
+	uint32_t min_rtt_at, probe_at, cycle_at, epoch_at, lt_at;	/* us, modulo 2^32 */
 	uint32_t min_rtt_us;
 	uint32_t round_end;	/* delivered count at which the round is over */
 	uint32_t n_rounds;
 	uint32_t prior_cwnd;
 	uint32_t epoch_acked, extra[2];	/* bytes acknowledged beyond what bw explains */
 	uint32_t lt_delivered, lt_lost;
-	uint8_t	 mode, cycle, full_n, full;
-	uint8_t	 prev_ca, conserving, round_start, idle_restart;
-	uint8_t	 probe_round_done, seen_rtt, extra_rounds, extra_i;
-	uint8_t	 lt_sampling, lt_use, lt_rounds, pad;
-	uint16_t pacing_gain, cwnd_gain;	/* 256ths */
+	uint32_t pacing_gain : 10, cwnd_gain : 10;	/* 256ths */
+	uint32_t mode : 2, cycle : 3;
+	uint32_t prev_ca : 3;	/* enum tcp_ca */
+	uint32_t begun : 1;	/* there was a sample: instants are valid */
+	uint32_t probing : 1;	/* in flight is what PROBE_RTT wants, since probe_at */
+	uint32_t full : 1, full_n : 2;
+	uint32_t conserving : 1, round_start : 1, idle_restart : 1, probe_round_done : 1, seen_rtt : 1;
+	uint32_t extra_rounds : 3, extra_i : 1;
+	uint32_t lt_sampling : 1, lt_use : 1, lt_rounds : 6;
+	uint32_t spare_bits : 13;
 };
+static_assert(sizeof(struct tcp_bbr) == 96, "no padding");
 
 /* Writer: cc_*.c through cc.h. Windows in bytes. */
 struct tcp_cc {
@@ -208,8 +217,7 @@ struct tcp_rate {
 	uint32_t at_us;		/* when `delivered` last grew */
 	uint32_t first_us;	/* when the segment was sent whose delivery was the last sample */
 	uint32_t app_limited;	/* what is delivered up to here says little of the path; 0: nothing */
-	uint32_t best, best_us;	/* the last sample worth telling: bytes, in so long */
-	uint32_t best_limited;	/* and the application was its limit */
+	uint32_t best, best_us;	/* the last sample worth telling: bytes, in so long; TCB_F_RATE_APP */
 };
 
 /* What a segment remembers of the moment it was sent (pkt.addr). */
@@ -275,6 +283,7 @@ struct tcb {
 
 	/* Loss recovery; writers: sack.c, recover.c, rack.c, tlp.c */
 	uint32_t sacked_out, lost_out, retrans_out;	/* bytes of txq so marked */
+	uint32_t lost_total;	/* bytes ever marked lost */
 	uint32_t n_sacked;	/* segments SACKED, or duplicate ACKs without SACK */
 	uint32_t recovery_point;	/* snd_nxt when recovery began (RFC 6675) */
 	uint32_t undo_marker;	/* snd_una when cwnd was cut; 0 with undo_retrans 0: nothing to undo */
@@ -282,6 +291,7 @@ struct tcb {
 	uint32_t prior_cwnd, prior_ssthresh;
 	uint32_t undo_ts;	/* timestamp of the first retransmission (RFC 3522) */
 	uint64_t newest_at;	/* ns: send time of the latest-sent segment known delivered */
+	uint64_t retrans_at;	/* ns: first timeout of the present series, 0 none */
 	uint32_t rack_end;	/* its end */
 	uint32_t rack_rtt_us;	/* round trip of the latest delivery (RFC 8985 6.2) */
 	uint32_t rack_fack;	/* highest end known delivered */
@@ -294,8 +304,6 @@ struct tcb {
 	uint8_t	 early_flags;	/* EARLY_* */
 	uint8_t	 reo_mult;	/* reordering window, quarters of the least RTT */
 	uint8_t	 reo_persist;	/* recoveries until reo_mult is 1 again */
-	uint64_t retrans_at;	/* ns: first timeout of the present series, 0 none */
-	uint32_t lost_total;	/* bytes ever marked lost */
 
 	/* Is cwnd what limits? Writer: usage.c (RFC 7661) */
 	uint32_t usage_seq;	/* snd_nxt when the sample below was taken */
