@@ -42,7 +42,7 @@ struct frame {
 static struct {
 	int fd[2];
 	uint64_t delay, jitter, loss, dup, order;
-	uint64_t rng;
+	uint64_t rng[2];		/* one each way: the fate of the nth frame is not the other way's business */
 	FILE *pcap;
 	struct frame heap[N_QUEUED + 1];	/* from 1 on; the smallest first */
 	uint32_t n;
@@ -71,12 +71,14 @@ static uint64_t now_ns(clockid_t which)
 	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
-static uint64_t draw(uint64_t below)
+static uint64_t draw(uint32_t from, uint64_t below)
 {
-	w.rng ^= w.rng << 13;
-	w.rng ^= w.rng >> 7;
-	w.rng ^= w.rng << 17;
-	return below ? w.rng % below : 0;
+	uint64_t *r = &w.rng[from];
+
+	*r ^= *r << 13;
+	*r ^= *r >> 7;
+	*r ^= *r << 17;
+	return below ? *r % below : 0;
 }
 
 /* ---- what is on its way ------------------------------------------------------------------------- */
@@ -122,7 +124,7 @@ static void send_later(const uint8_t *bytes, uint32_t len, uint32_t to)
 	if (!f.bytes)
 		die("malloc");
 	memcpy(f.bytes, bytes, len);
-	f.due = now_ns(CLOCK_MONOTONIC) + w.delay + draw(w.jitter);
+	f.due = now_ns(CLOCK_MONOTONIC) + w.delay + draw(!to, w.jitter);
 	push(f);
 }
 
@@ -190,11 +192,11 @@ static void take(uint32_t from)
 		if (w.pcap)
 			pcap_frame(buf, (uint32_t)n);
 		if (may_be_hurt(buf, (uint32_t)n)) {
-			if (draw(1000) < w.loss) {
+			if (draw(from, 1000) < w.loss) {
 				w.lost++;
 				continue;
 			}
-			if (draw(1000) < w.dup) {
+			if (draw(from, 1000) < w.dup) {
 				w.doubled++;
 				send_later(buf, (uint32_t)n, !from);
 			}
@@ -228,6 +230,12 @@ static int listen_on(const char *name)
 	return fd;
 }
 
+static void seed(uint64_t v)
+{
+	for (uint32_t i = 0; i < 2; i++)
+		w.rng[i] = (2 * v + i) * 0x9e3779b97f4a7c15u + 1;
+}
+
 static void option(const char *arg)
 {
 	unsigned long long v;
@@ -241,7 +249,7 @@ static void option(const char *arg)
 	else if (sscanf(arg, "dup=%llu", &v) == 1)
 		w.dup = v;
 	else if (sscanf(arg, "seed=%llu", &v) == 1)
-		w.rng = v * 0x9e3779b97f4a7c15u + 1;
+		seed(v);
 	else if (strncmp(arg, "pcap=", 5) == 0)
 		pcap_begin(arg + 5);
 	else {
@@ -259,7 +267,7 @@ int main(int argc, char **argv)
 				"[seed=N] [pcap=FILE]\n");
 		return 2;
 	}
-	w.rng = 1;
+	seed(0);
 	for (int i = 3; i < argc; i++)
 		option(argv[i]);
 	sigaction(SIGTERM, &sa, NULL);

@@ -4,11 +4,13 @@
  * that is a path is an AF_UNIX socket.
  *
  *   stream server ADDR PORT                          serves one connection after another
- *   stream client ADDR PORT SECONDS [WRITE_BYTES]    -> one JSON line
+ *   stream client ADDR PORT SECONDS [WRITE_BYTES [CONGESTION]]    -> one JSON line
  *
  * The client counts as delivered what the server says it has read (it answers with its
  * count when the stream ends), so nothing that sits in a buffer is counted.
  */
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -87,7 +89,7 @@ int main(int argc, char **argv)
 	struct endpoint at;
 
 	if (argc < (server ? 4 : 5)) {
-		fprintf(stderr, "usage: stream server|client ADDR PORT [SECONDS [WRITE_BYTES]]\n");
+		fprintf(stderr, "usage: stream server|client ADDR PORT [SECONDS [WRITE_BYTES [CONGESTION]]]\n");
 		return 2;
 	}
 	at = endpoint(argv[2], argv[3]);
@@ -95,6 +97,8 @@ int main(int argc, char **argv)
 	if (fd < 0)
 		die("socket");
 	if (!server) {
+		if (argc > 6 && setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, argv[6], (socklen_t)strlen(argv[6])) < 0)
+			die("TCP_CONGESTION");
 		if (connect(fd, (void *)&at.addr, at.n) < 0)
 			die("connect");
 		return push(fd, strtod(argv[4], NULL), argc > 5 ? strtoul(argv[5], NULL, 10) : 128 << 10);
