@@ -102,6 +102,7 @@ void tcb_sync_mss(struct turn *t, struct sk *sk)
 void tcb_take_syn(struct turn *t, struct sk *sk, const struct tcp_seg *s)
 {
 	struct tcb *b = tcb_of(sk);
+	uint32_t mss = b->flags & TCB_F_V4 ? TCP_DEF_MSS : TCP_DEF_MSS6;
 
 	b->irs = s->seq;
 	b->rcv_nxt = b->rcv_wup = b->copied_seq = b->rcvq_seq = s->seq + 1;
@@ -121,7 +122,7 @@ void tcb_take_syn(struct turn *t, struct sk *sk, const struct tcp_seg *s)
 	} else {
 		b->rcv_wscale = 0;
 	}
-	b->mss_clamp = (uint16_t)max_u32(s->h.mss ? s->h.mss : TCP_DEF_MSS, TCP_MIN_MSS);
+	b->mss_clamp = (uint16_t)max_u32(s->h.mss ? s->h.mss : mss, TCP_MIN_MSS);
 	b->snd_wnd = b->max_wnd = s->wnd;	/* RFC 7323 2.2: not scaled in a SYN */
 	b->snd_wl1 = s->seq;
 	tcp_ecn_take_syn(sk, s);

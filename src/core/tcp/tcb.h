@@ -58,6 +58,7 @@
 
 #define TCP_MIN_MSS	48	/* below this a peer's MSS is a mistake or an attack; Linux's floor */
 #define TCP_DEF_MSS	536	/* RFC 9293 3.7.1: when the peer sends no MSS option */
+#define TCP_DEF_MSS6	1220	/* over IPv6 */
 #define TCP_N_SACKS	4
 #define TCP_SYNACK_RETRIES 5u	/* Linux's tcp_synack_retries */
 
