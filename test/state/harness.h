@@ -746,13 +746,6 @@ static bool play(const struct row *r, const struct variant *v, const char *setup
 	return ok;
 }
 
-static bool is_of(int only, const struct variant *v)
-{
-	if (only >= PLAIN4)
-		return !v->opts && v->v6 == (only == PLAIN6);
-	return only == EVERY || (only == WITH) == v->opts;
-}
-
 static void play_rows(const struct row *rows, size_t n, const char *setup)
 {
 	uint32_t failed = 0;
@@ -766,7 +759,7 @@ static void play_rows(const struct row *rows, size_t n, const char *setup)
 			       r->setup ? r->setup : setup, r->script, state_text(r->state), r->only);
 		rows_played++;
 		for (size_t k = 0; ok && k < N_VARIANTS; k++) {
-			if (!is_of(r->only, &variants[k]))
+			if (r->only && ((r->only == WITH) != variants[k].opts || r->only == PLAIN4 + !variants[k].v6))
 				continue;
 			variants_played++;
 			ok = play(r, &variants[k], r->setup ? r->setup : setup);
