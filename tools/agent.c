@@ -355,7 +355,7 @@ int agent_link(int ctl, uint32_t i, struct ctl_status *ret)
 	return 0;
 }
 
-int agent_stack(int ctl, uint32_t i, struct ctl_info *ret, int *ret_segment)
+int agent_stack(int ctl, uint32_t i, struct ctl_info *ret, int *ret_segment, int *ret_front)
 {
 	struct ctl_call call;
 	uint32_t f;
@@ -370,7 +370,8 @@ int agent_stack(int ctl, uint32_t i, struct ctl_info *ret, int *ret_segment)
 	ret->comm[sizeof(ret->comm) - 1] = 0;
 	tame(ret->comm);
 	*ret_segment = call.n_fds ? call.fds[0] : -1;
-	for (f = 1; f < call.n_fds; f++)
+	*ret_front = call.n_fds > 1 ? call.fds[1] : -1;
+	for (f = 2; f < call.n_fds; f++)
 		close(call.fds[f]);
 	return 0;
 }

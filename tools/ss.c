@@ -18,11 +18,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/must.h"
-#include "exec/ctl.h"
+#include "tools/stacks.h"
 
 struct want {
 	bool tcp, udp;		/* neither: both */
@@ -31,22 +30,11 @@ struct want {
 	bool numeric, json, no_heading;
 };
 
-struct held {			/* a descriptor, as an fd table tells */
-	uint64_t seg_ino;	/* of the stack's segment */
-	uint32_t h;
-	pid_t pid;
-	int fd;
-	const char *comm;
-};
-
 struct view {
 	const struct want *w;
 	struct table text;
 	struct json_object *json;
-	struct proc_tab *tabs;
-	unsigned n_tabs, n_unseen;
-	struct held *held;	/* sorted by stack and handle */
-	size_t n_held;
+	struct holders who;
 };
 
 /* In the order of enum tcp_state (core/tcp/tcp.h), in ss's words. */
@@ -55,55 +43,6 @@ static const char *const state_words[] = {
 	"CLOSE-WAIT", "CLOSING", "LAST-ACK", "TIME-WAIT",
 };
 #define STATE_ESTAB 4
-
-static int by_handle(const void *a, const void *b)
-{
-	const struct held *x = a, *y = b;
-
-	if (x->seg_ino != y->seg_ino)
-		return x->seg_ino < y->seg_ino ? -1 : 1;
-	return x->h < y->h ? -1 : x->h > y->h;
-}
-
-static void load_held(struct view *v)
-{
-	size_t room = 0;
-	unsigned i, fd;
-
-	v->tabs = proc_tabs(&v->n_tabs, &v->n_unseen);
-	for (i = 0; i < v->n_tabs; i++)
-		room += v->tabs[i].n_ents;
-	v->held = calloc(room ? room : 1, sizeof(*v->held));
-	must(v->held);
-	for (i = 0; i < v->n_tabs; i++) {
-		const struct proc_tab *p = &v->tabs[i];
-
-		for (fd = 0; fd < p->n_ents; fd++) {
-			const struct fd_ent *e = &p->ents[fd];
-
-			if (e->kind == FD_TCP || e->kind == FD_LISTEN || e->kind == FD_UDP)
-				v->held[v->n_held++] = (struct held){
-					p->seg_ino, e->h, p->pid, (int)fd, p->comm };
-		}
-	}
-	qsort(v->held, v->n_held, sizeof(*v->held), by_handle);
-}
-
-/* The first of those who hold that socket, and how many there are. */
-static const struct held *holders(const struct view *v, uint64_t seg_ino, uint32_t h, size_t *ret_n)
-{
-	struct held key = { .seg_ino = seg_ino, .h = h };
-	const struct held *at = bsearch(&key, v->held, v->n_held, sizeof(key), by_handle);
-	const struct held *end = v->held + v->n_held;
-	size_t n = 0;
-
-	while (at && at > v->held && by_handle(at - 1, &key) == 0)
-		at--;
-	while (at && at + n < end && by_handle(at + n, &key) == 0)
-		n++;
-	*ret_n = n;
-	return at;
-}
 
 static bool wanted(const struct want *w, const struct flow_row *r)
 {
@@ -122,34 +61,25 @@ static void show_text(struct view *v, const struct flow_row *r, const struct hel
 		      const char *provider)
 {
 	char local[96], remote[96];
-	FREE char *users = NULL;
-	char *old;
-	size_t i;
+	FREE char *users = holders_text(who, n);
 
 	addr_text(r, false, v->w->numeric, local, sizeof(local));
 	addr_text(r, true, v->w->numeric, remote, sizeof(remote));
-	for (i = 0; i < n && i < 64; i++) {
-		old = users;
-		must(asprintf(&users, "%s%s(\"%s\",pid=%d,fd=%d)", old ? old : "users:(",
-			      old ? "," : "", who[i].comm, who[i].pid, who[i].fd) > 0);
-		free(old);
-	}
 	table_cell(&v->text, "%s", r->proto == IPPROTO_TCP ? "tcp" : "udp");
 	table_cell(&v->text, "%s", r->state);
 	table_cell(&v->text, "%llu", (unsigned long long)r->recvq);
 	table_cell(&v->text, "%llu", (unsigned long long)r->sendq);
 	table_cell(&v->text, "%s", local);
 	table_cell(&v->text, "%s", remote);
-	table_cell(&v->text, "%s%s", users ? users : "-", users ? ")" : "");
+	table_cell(&v->text, "%s", users);
 	table_cell(&v->text, "%s", provider);
 }
 
 static void show_json(struct view *v, const struct flow_row *r, const struct held *who, size_t n,
 		      const char *provider)
 {
-	struct json_object *o = json_object_new_object(), *users = json_object_new_array(), *u;
+	struct json_object *o = json_object_new_object();
 	char local[96], remote[96];
-	size_t i;
 
 	addr_text(r, false, true, local, sizeof(local));
 	addr_text(r, true, true, remote, sizeof(remote));
@@ -160,14 +90,7 @@ static void show_json(struct view *v, const struct flow_row *r, const struct hel
 	json_object_object_add(o, "local", json_object_new_string(local));
 	json_object_object_add(o, "peer", json_object_new_string(remote));
 	json_object_object_add(o, "provider", json_object_new_string(provider));
-	for (i = 0; i < n; i++) {
-		u = json_object_new_object();
-		json_object_object_add(u, "comm", json_object_new_string(who[i].comm));
-		json_object_object_add(u, "pid", json_object_new_int(who[i].pid));
-		json_object_object_add(u, "fd", json_object_new_int(who[i].fd));
-		json_object_array_add(users, u);
-	}
-	json_object_object_add(o, "users", users);
+	json_object_object_add(o, "users", holders_json(who, n));
 	json_object_array_add(v->json, o);
 }
 
@@ -210,14 +133,9 @@ static bool sk_row(const struct sk *sk, uint32_t n_embryos, struct flow_row *ret
 	}
 }
 
-static void copy_sk(const struct stack_map *map, uint32_t slot, struct sk *ret)
-{
-	memcpy(ret, map->socks + (size_t)(slot & map->sk_mask) * SK_BYTES, offsetof(struct sk, proto_area));
-}
-
 static void show_segment(struct view *v, const struct stack_map *map, uint64_t seg_ino)
 {
-	uint32_t n = map->seg->used_sk, slot;
+	uint32_t n = stack_n_socks(map), slot;
 	const struct held *who;
 	FREE uint32_t *embryos = calloc((size_t)map->sk_mask + 1, sizeof(*embryos));
 	FREE struct sk *sk = calloc(1, sizeof(*sk));
@@ -225,48 +143,18 @@ static void show_segment(struct view *v, const struct stack_map *map, uint64_t s
 	size_t n_who;
 
 	must(embryos && sk);
-	if (n > map->sk_mask + 1)
-		n = map->sk_mask + 1;
 	for (slot = 1; slot < n; slot++) {
-		copy_sk(map, slot, sk);
+		stack_copy_sk(map, slot, sk);
 		if ((sk->kind == SK_TCP || sk->kind == SK_AP) && (sk->flags & SK_F_EMBRYO) && sk->state >= STATE_ESTAB)
 			embryos[sk->parent & map->sk_mask]++;
 	}
 	for (slot = 1; slot < n; slot++) {
-		copy_sk(map, slot, sk);
+		stack_copy_sk(map, slot, sk);
 		if (!sk_row(sk, embryos[slot], &row))
 			continue;
-		who = holders(v, seg_ino, sk->self, &n_who);
+		who = holders_of(&v->who, seg_ino, sk->self, &n_who);
 		show(v, &row, who, n_who, sk->kind == SK_AP ? "aperture" : "onramp");
 	}
-}
-
-static void show_stacks(const struct cmd *c, struct view *v, int ctl)
-{
-	struct stack_map *map = calloc(1, sizeof(*map));
-	struct ctl_info info;
-	struct stat st;
-	uint32_t i;
-	int seg, rc;
-
-	must(map);
-	for (i = 0; i < N_STACKS && agent_stack(ctl, i, &info, &seg) == 0; i++) {
-		if (seg < 0) {
-			fail(c, "sudo onramp ss", "stack %u (%s, pid %u) belongs to user %u: not shown",
-			     info.stack_id, info.comm, info.pid, info.uid);
-			continue;
-		}
-		rc = host_map_segment(seg, false, map);
-		if (rc == 0) {
-			show_segment(v, map, fstat(seg, &st) == 0 ? st.st_ino : 0);
-			host_unmap(map, 0);
-		} else {
-			fail(c, "", "stack %u (%s, pid %u) cannot be read: %s", info.stack_id,
-			     info.comm, info.pid, strerror(-rc));
-		}
-		close(seg);
-	}
-	free(map);
 }
 
 /* Sockets of accelerated programs that the kernel serves after all. */
@@ -276,8 +164,8 @@ static void show_kernel(struct view *v)
 	struct held who;
 	unsigned i, fd;
 
-	for (i = 0; i < v->n_tabs; i++) {
-		const struct proc_tab *p = &v->tabs[i];
+	for (i = 0; i < v->who.n_tabs; i++) {
+		const struct proc_tab *p = &v->who.tabs[i];
 
 		for (fd = 0; p->same_netns && fd < p->n_ents; fd++) {
 			if (p->ents[fd].kind != FD_PLAIN || ksock_find(p->pid, (int)fd, &row))
@@ -328,39 +216,30 @@ static int run(const struct cmd *c, int argc, char **argv)
 	};
 	struct want w = { 0 };
 	struct view v = { .w = &w };
-	CLOSE_FD int ctl = -1;
-	unsigned i;
+	struct stacks all;
 	int rc = parse(c, argc, argv, &w);
 
 	if (rc)
 		return rc;
-	ctl = agent_connect();
-	if (ctl < 0)
-		return agent_absent(c, ctl);
+	rc = stacks_load(c, &all);
+	if (rc)
+		return rc;
 	if (w.json)
 		v.json = json_object_new_array();
 	table_init(&v.text, n_elems(names), 1u << 2 | 1u << 3);
 	if (!w.no_heading)
 		table_heading(&v.text, names);
-	load_held(&v);
-	show_stacks(c, &v, ctl);
-	/* What was started before the system's agent is still with one's own. */
-	if (!ctl_is_own(ctl)) {
-		close(ctl);
-		ctl = agent_connect_own();
-		if (ctl >= 0)
-			show_stacks(c, &v, ctl);
-	}
+	holders_load(&v.who);
+	for (unsigned i = 0; i < all.n; i++)
+		show_segment(&v, &all.of[i]->map, all.of[i]->seg_ino);
 	show_kernel(&v);
 	if (v.json)
 		rc = json_out(v.json);
 	else
 		table_print(&v.text);
 	table_free(&v.text);
-	for (i = 0; i < v.n_tabs; i++)
-		proc_tab_free(&v.tabs[i]);
-	free(v.tabs);
-	free(v.held);
+	holders_free(&v.who);
+	stacks_free(&all);
 	return rc;
 }
 

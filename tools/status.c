@@ -105,7 +105,7 @@ static int print_text(const struct cmd *c, int ctl)
 	struct ctl_status l;
 	struct ctl_info s;
 	uint32_t i;
-	int seg, rc;
+	int seg, front, rc;
 
 	table_init(&links, n_elems(link_names), 0xffcu);
 	table_heading(&links, link_names);
@@ -115,8 +115,9 @@ static int print_text(const struct cmd *c, int ctl)
 		return fail(c, "", "the agent's answer was: %s", strerror(-rc));
 	table_init(&stacks, n_elems(stack_names), 0xfbu);
 	table_heading(&stacks, stack_names);
-	for (i = 0; (rc = agent_stack(ctl, i, &s, &seg)) == 0 && i < N_STACKS; i++) {
+	for (i = 0; (rc = agent_stack(ctl, i, &s, &seg, &front)) == 0 && i < N_STACKS; i++) {
 		close_fd(&seg);
+		close_fd(&front);
 		stack_text(&stacks, &s);
 	}
 	if (links.n_rows > 1)
@@ -147,15 +148,16 @@ static int print_json(const struct cmd *c, int ctl)
 	struct ctl_status l;
 	struct ctl_info s;
 	uint32_t i;
-	int seg, rc;
+	int seg, front, rc;
 
 	json_object_object_add(o, "agent", json_object_new_string(ctl_is_own(ctl) ? "own" : "system"));
 	json_object_object_add(o, "links", links);
 	json_object_object_add(o, "stacks", stacks);
 	for (i = 0; (rc = agent_link(ctl, i, &l)) == 0 && i < N_LINKS; i++)
 		link_json(links, &l);
-	for (i = 0; rc == -ENOENT && (rc = agent_stack(ctl, i, &s, &seg)) == 0 && i < N_STACKS; i++) {
+	for (i = 0; rc == -ENOENT && (rc = agent_stack(ctl, i, &s, &seg, &front)) == 0 && i < N_STACKS; i++) {
 		close_fd(&seg);
+		close_fd(&front);
 		stack_json(stacks, &s);
 		rc = -ENOENT;
 	}

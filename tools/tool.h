@@ -35,7 +35,7 @@ struct cmd {
 	int (*run)(const struct cmd *c, int argc, char **argv);
 };
 extern const struct cmd cmd_run, cmd_attach, cmd_detach, cmd_status, cmd_ss, cmd_why, cmd_doctor,
-	cmd_install, cmd_uninstall, cmd_version;
+	cmd_install, cmd_uninstall, cmd_version, cmd_ports, cmd_apertures, cmd_evq;
 
 /* `onramp --trial`: a program like any other, that says whether the chooser is in it (install.c). */
 int install_trial(void);
@@ -55,7 +55,7 @@ enum colour { PLAIN, GOOD, WARN, DIM, BOLD };
 const char *colour_on(enum colour c);	/* "" unless stdout is a terminal that wants colours */
 const char *colour_off(enum colour c);
 
-#define MAX_COLS 12
+#define MAX_COLS 16
 struct table {
 	unsigned n_cols, n_rows, room;
 	unsigned right;		/* bit per column: align to the right */
@@ -98,9 +98,9 @@ int agent_start_own_behind(void);
 int agent_greet(void);
 /* Tells it to remove everything and exit, and waits until it has. 0 or -errno. */
 int agent_stop(int ctl);
-/* The i-th attached link, or stack; -ENOENT past the end. *ret_segment: -1 if not ours to see. */
+/* The i-th attached link, or stack; -ENOENT past the end. *ret_segment, *ret_front: -1 if not ours to see. */
 int agent_link(int ctl, uint32_t i, struct ctl_status *ret);
-int agent_stack(int ctl, uint32_t i, struct ctl_info *ret, int *ret_segment);
+int agent_stack(int ctl, uint32_t i, struct ctl_info *ret, int *ret_segment, int *ret_front);
 
 /* ---- where.c: this installation ----------------------------------------------------------- */
 

@@ -38,7 +38,7 @@ enum ctl_op {
 	CTL_DETACH = 10,	/* root: u.link */
 	CTL_STATUS = 11,	/* anyone: u.index = i; reply u.status of the i-th link, -ENOENT past the end */
 	CTL_STACKS = 12,	/* anyone: u.index = i; reply u.info of the i-th stack; -ENOENT past the end.
-				 * fd: its segment, read-only, if the caller is root or its user */
+				 * fds: its segment and front, read-only, if the caller is root or its user */
 	CTL_SHUTDOWN = 13,	/* root: detach all and exit */
 	CTL_PAIR_GET = 15,	/* program: u.pair.peer: the pair with that stack, made if there is none.
 				 * Reply u.pair; fds: pair, the peer's front (read-only), the write end of

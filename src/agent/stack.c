@@ -149,13 +149,26 @@ int stack_join(struct agent *a, struct request *rq)
 	return 0;
 }
 
+/* The same file, read-only. */
+static bool give_to_read(struct request *rq, int of)
+{
+	char path[40];
+	int fd;
+
+	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", of);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	rq->out_owned |= 1ull << rq->n_out;
+	rq->out[rq->n_out++] = fd;
+	return true;
+}
+
 int stack_info(struct agent *a, struct request *rq)
 {
 	struct ctl_info *ret = &rq->reply.u.info;
 	uint32_t i, n = rq->msg->u.index, slot;
 	struct stack *s = NULL;
-	char path[40];
-	int fd;
 
 	for (slot = 1; slot <= N_SLOTS && !s; slot++)
 		if (a->stacks[slot].state == STACK_LIVE && n-- == 0)
@@ -178,12 +191,8 @@ int stack_info(struct agent *a, struct request *rq)
 	}
 	if (rq->c->cred.uid != 0 && rq->c->cred.uid != s->uid)
 		return 0;
-	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", s->seg);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd >= 0) {
-		rq->out_owned |= 1ull << rq->n_out;
-		rq->out[rq->n_out++] = fd;
-	}
+	if (give_to_read(rq, s->seg))
+		(void)give_to_read(rq, s->front);
 	return 0;
 }
 
