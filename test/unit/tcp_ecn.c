@@ -56,6 +56,8 @@ static void establish_ecn(bool agreed)
 	say(&h, NULL, 0);
 	assert_true(hear_ecn());
 	assert_int_equal(pl.last.h.flags, TCP_F_SYN | TCP_F_ACK | (agreed ? TCP_F_ECE : 0));
+	rfc("3168", "6.1.1", "a SYN-ACK is not ECT");
+	assert_int_equal(tos & 3, 0);
 	pl.iss = pl.last.h.seq;
 	seg(TCP_F_ACK, S(1), A(1));
 	pl.sk = flow_find(pl.t, IPPROTO_TCP, &us, OUR_PORT, &peer, PEER_PORT);
@@ -190,6 +192,58 @@ static void test_not_again(void **state)
 	seg(TCP_F_ACK, S(1), A(1 + 8 * M));
 }
 
+static void test_not_ect(void **state)
+{
+	struct tcp_hdr h;
+	uint32_t n = 0;
+
+	(void)state;
+	establish_ecn(true);
+	rfc("3168", "6.1.4", "an acknowledgement without data is not ECT");
+	seg_text(TCP_F_ACK, S(1), A(1), 1448);
+	seg_text(TCP_F_ACK, S(1449), A(1), 1448);
+	while (hear_ecn()) {
+		assert_int_equal(tos & 3, 0);
+		n++;
+	}
+	assert_true(n > 0);
+	assert_int_equal(recv_n(3000, 0), 2896);
+	while (hear_ecn())
+		;
+	h = seg_of(TCP_F_ACK, S(2897), A(1));
+	h.wnd = 0;
+	say(&h, NULL, 0);
+	assert_int_equal(send_n(100, 0), 100);
+	rfc("3168", "6.1.6", "nor is a window probe");
+	after_ms(250);
+	assert_true(hear_ecn());
+	assert_int_equal(tos & 3, 0);
+	h.wnd = PEER_WND;
+	h.ts_val = pl.ts;
+	say(&h, NULL, 0);
+	while (hear_ecn())
+		;
+	seg(TCP_F_ACK, S(2897), A(101));
+}
+
+/* Somebody who does not see the wire sends marks that nobody asked for. */
+static void test_mark_outside(void **state)
+{
+	(void)state;
+	establish_ecn(true);
+	rfc("3168", "6.1.5", "a mark on a segment outside the window is not heeded");
+	arrive_ecn(TCP_F_ACK, S(1) + 100000000, A(1), 100, 3);
+	while (hear_ecn())
+		assert_false(pl.last.h.flags & TCP_F_ECE);
+	arrive_ecn(TCP_F_ACK, S(1), A(1), 500, 2);
+	after_ms(60);
+	while (hear_ecn())
+		assert_false(pl.last.h.flags & TCP_F_ECE);
+	assert_int_equal(recv_n(2000, 0), 500);
+	while (hear_ecn())
+		;
+}
+
 static void test_dctcp(void **state)
 {
 	(void)state;
@@ -273,7 +327,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		play_test(test_answer), play_test(test_off), play_test(test_ask), play_test(test_echo),
-		play_test(test_reduce), play_test(test_not_again), play_test(test_dctcp),
+		play_test(test_reduce), play_test(test_not_again), play_test(test_not_ect),
+		play_test(test_mark_outside), play_test(test_dctcp),
 		play_test(test_dctcp_alone), play_test(test_pacing),
 	};
 
