@@ -3,6 +3,7 @@
  * open what beside whom, what goes into the IP header, and peers that go back on their word. */
 #include "test/unit/tcp_play.h"
 
+#include "core/tcp/cc.h"
 #include "wire/ip4.h"
 
 #define M 1448u
@@ -269,12 +270,186 @@ static void test_no_sack_unasked(void **state)
 		;
 }
 
+static void test_first_window_after_lost_syns(void **state)
+{
+	struct tcp_hdr h = syn_of(TCP_F_SYN | TCP_F_ACK, 0);
+
+	(void)state;
+	connect_out();
+	after_ms(1010);
+	after_ms(2010);
+	while (hear())
+		;
+	h.ack = A(1);
+	h.ts_ecr = pl.last.h.ts_val;
+	rfc("5681", "3.1", "a SYN that was lost leaves a first window of one segment; Linux forgives one");
+	say(&h, NULL, 0);
+	expect_state(ESTABLISHED);
+	assert_int_equal(tcb_of(pl.sk)->cc.cwnd, tcb_of(pl.sk)->mss);
+	while (hear())
+		;
+}
+
+static void test_ssthresh_held(void **state)
+{
+	uint32_t once;
+
+	(void)state;
+	establish();
+	assert_int_equal(send_n(8 * M, 0), (int64_t)(8 * M));
+	after_ms(700);
+	once = tcb_of(pl.sk)->cc.ssthresh;
+	assert_true(once < 8 * M);
+	rfc("5681", "3.1", "the second time-out of a segment does not lower ssthresh again");
+	after_ms(2000);
+	after_ms(4000);
+	assert_true(tcb_of(pl.sk)->n_rtx >= 2);
+	assert_int_equal(tcb_of(pl.sk)->cc.ssthresh, once);
+	while (hear())
+		;
+	seg(TCP_F_ACK, S(1), tcb_of(pl.sk)->snd_nxt);
+}
+
+static void test_timer_starts_anew(void **state)
+{
+	uint64_t was;
+
+	(void)state;
+	establish();
+	assert_int_equal(send_n(2 * M, 0), (int64_t)(2 * M));
+	while (hear())
+		;
+	was = tcb_of(pl.sk)->rtx_at;
+	assert_true(was != NEVER_NS);
+	after_ms(100);
+	rfc("6298", "5.3", "an acknowledgement of new data starts the timer anew");
+	seg(TCP_F_ACK, S(1), A(1 + M));
+	assert_true(tcb_of(pl.sk)->rtx_at >= was + 90 * NS_PER_MS);
+	assert_true(tcb_of(pl.sk)->rtx_at != NEVER_NS);
+	rfc("6298", "5.2", "with all acknowledged it stops");
+	seg(TCP_F_ACK, S(1), A(1 + 2 * M));
+	assert_true(tcb_of(pl.sk)->rtx_at == NEVER_NS);
+	while (hear())
+		;
+}
+
+static void test_three_seconds(void **state)
+{
+	struct tcp_hdr h;
+
+	(void)state;
+	pl.with_ts = false;
+	connect_out();
+	after_ms(1010);
+	while (hear())
+		;
+	h = syn_of(TCP_F_SYN | TCP_F_ACK, A(1));
+	say(&h, NULL, 0);
+	expect_state(ESTABLISHED);
+	while (hear())
+		;
+	rfc("6298", "5.7", "a SYN that timed out and measured nothing leaves a time-out of three seconds");
+	assert_int_equal(tcp_rtt_rto_ns(&tcb_of(pl.sk)->rtt, 0), 3 * NS_PER_S);
+	assert_int_equal(send_n(10, 0), 10);
+	expect(TCP_F_ACK | TCP_F_PSH, A(1), S(1), 10);
+	after_ms(2900);
+	while (hear())
+		assert_true(pl.last.len == 0 || count(EV_TCP_RTO) == 1);
+	after_ms(5);
+	seg(TCP_F_ACK, S(1), A(11));
+}
+
+/* Duplicates that a time-out's own retransmissions make begin nothing. */
+static void test_no_second_recovery(void **state)
+{
+	uint32_t cwnd;
+
+	(void)state;
+	pl.with_sack = false;
+	establish();
+	assert_int_equal(send_n(8 * M, 0), (int64_t)(8 * M));
+	while (hear())
+		;
+	after_ms(700);
+	while (hear())
+		;
+	assert_int_equal(tcb_of(pl.sk)->ca_state, TCP_CA_LOSS);
+	cwnd = tcb_of(pl.sk)->cc.ssthresh;
+	rfc("6582", "3.2", "duplicates below what was in flight at the time-out begin no fast recovery");
+	for (uint32_t i = 0; i < 4; i++) {
+		seg(TCP_F_ACK, S(1), A(1));
+		assert_int_equal(tcb_of(pl.sk)->ca_state, TCP_CA_LOSS);
+	}
+	assert_int_equal(tcb_of(pl.sk)->cc.ssthresh, cwnd);
+	while (hear())
+		;
+	seg(TCP_F_ACK, S(1), tcb_of(pl.sk)->snd_nxt);
+}
+
+static void test_stamp_clock(void **state)
+{
+	uint32_t was;
+
+	(void)state;
+	establish();
+	assert_int_equal(send_n(10, 0), 10);
+	expect(TCP_F_ACK | TCP_F_PSH, A(1), S(1), 10);
+	was = pl.last.h.ts_val;
+	seg(TCP_F_ACK, S(1), A(11));
+	after_ms(1000);
+	rfc("7323", "5.4", "our timestamps count milliseconds");
+	assert_int_equal(send_n(10, 0), 10);
+	expect(TCP_F_ACK | TCP_F_PSH, A(11), S(1), 10);
+	assert_in_range(pl.last.h.ts_val - was, 999, 1001);
+	seg(TCP_F_ACK, S(1), A(21));
+}
+
+static void test_css_growth(void **state)
+{
+	struct tcp_cc c;
+
+	(void)state;
+	tcp_cc_init(&c, TCP_CC_CUBIC, M);
+	tcp_cc_on_ack(&c, 2 * M, NS_PER_S, 20000);
+	assert_int_equal(c.cwnd, 12 * M);
+	c.hs.css = 1;
+	rfc("9406", "4.2", "a quarter of slow start's growth in the conservative phase");
+	tcp_cc_on_ack(&c, 2 * M, NS_PER_S, 20000);
+	tcp_cc_on_ack(&c, 2 * M, NS_PER_S, 20000);
+	assert_int_equal(c.cwnd, 13 * M);
+}
+
+static void test_cubic_idle(void **state)
+{
+	struct tcp_cc c, idle;
+	uint64_t now = 10 * NS_PER_S;
+
+	(void)state;
+	tcp_cc_init(&c, TCP_CC_CUBIC, M);
+	c.cwnd = 1000 * M;
+	c.ssthresh = tcp_cc_ops(&c)->on_loss(&c);
+	c.cwnd = c.ssthresh;
+	for (uint32_t i = 0; i < 20; i++, now += 100 * NS_PER_MS)
+		tcp_cc_on_ack(&c, c.cwnd, now, 100000);
+	idle = c;
+	rfc("9438", "5.8", "the curve does not go on while nothing is sent");
+	tcp_cc_ops(&idle)->on_idle(&idle, 30 * NS_PER_S, now + 30 * NS_PER_S, true);
+	for (uint32_t i = 0; i < 10; i++, now += 100 * NS_PER_MS) {
+		tcp_cc_on_ack(&c, c.cwnd, now, 100000);
+		tcp_cc_on_ack(&idle, idle.cwnd, now + 30 * NS_PER_S, 100000);
+	}
+	assert_in_range(idle.cwnd, c.cwnd - 2 * M, c.cwnd + 2 * M);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		play_test(test_karn), play_test(test_keepalive_defaults), play_test(test_listen_beside),
 		play_test(test_local_address), play_test(test_invalid_remote), play_test(test_syn_to_many),
 		play_test(test_class_and_ttl), play_test(test_reneging), play_test(test_no_sack_unasked),
+		play_test(test_first_window_after_lost_syns), play_test(test_ssthresh_held),
+		play_test(test_timer_starts_anew), play_test(test_three_seconds), play_test(test_no_second_recovery),
+		play_test(test_stamp_clock), cmocka_unit_test(test_css_growth), cmocka_unit_test(test_cubic_idle),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -138,6 +138,8 @@ void tcb_established(struct turn *t, struct sk *sk)
 	tcp_cc_begin(t, b);
 	b->rate.at_us = b->rate.first_us = tcp_now_us(t);
 	b->used_at_ms = tcp_now_ms(t);
+	if (b->rtt.srtt_us8 == 0)	/* RFC 6298 5.7; Linux: whenever the handshake measured nothing */
+		b->rtt.rto_us = TCP_RTO_FALLBACK_US;
 	if (b->total_retrans > 1)	/* RFC 5681 3.1; Linux forgives one lost SYN */
 		b->cc.cwnd = b->mss;
 	if (!(b->flags & TCB_F_RCVBUF))

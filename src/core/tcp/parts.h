@@ -22,6 +22,7 @@
 /* Linux's numbers, where the RFCs leave room. */
 #define TCP_RTO_MIN_US		200000u
 #define TCP_RTO_MAX_US		120000000u
+#define TCP_RTO_FALLBACK_US 3000000u	/* no sample from the handshake */
 #define TCP_RTO_INIT_US		1000000u
 #define TCP_DELACK_MIN_MS	40u
 #define TCP_DELACK_MAX_MS	200u
