@@ -124,10 +124,11 @@ struct pkt {
 static_assert(sizeof(struct pkt) == 64, "a line each; 8,192 x 64 B = 512 KiB");
 
 struct pkt_queue {		/* writer: turn */
-	uint32_t head, tail;	/* pkt_h */
+	uint16_t head, tail;	/* pkt_h, in as many bits as its slot takes */
 	uint32_t n;		/* packets */
 	uint32_t bytes;		/* sum of tot */
 };
+static_assert(N_PKTS_MAX <= UINT16_MAX + 1, "pkt_queue.head, ooo_last");
 
 /* ---- where a packet goes -------------------------------------------------------------- */
 

@@ -81,8 +81,8 @@ void pkt_q_push(struct turn *t, struct pkt_queue *q, pkt_h h)
 	if (q->head)
 		pkt_slot(t, q->tail)->next = h.v;
 	else
-		q->head = h.v;
-	q->tail = h.v;
+		q->head = (uint16_t)h.v;
+	q->tail = (uint16_t)h.v;
 	q->n++;
 	q->bytes += p->tot;
 }
@@ -94,7 +94,7 @@ pkt_h pkt_q_pop(struct turn *t, struct pkt_queue *q)
 
 	if (!h.v)
 		return h;
-	q->head = p->next & t->map->pkt_mask;
+	q->head = (uint16_t)(p->next & t->map->pkt_mask);
 	if (!q->head)
 		q->tail = 0;
 	q->n--;

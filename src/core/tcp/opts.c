@@ -207,7 +207,7 @@ static void info_send(struct turn *t, const struct tcb *b, struct tcp_info *i)
 	i->tcpi_delivered_ce = segs(b->rate.delivered_ce, b);
 	if (b->rate.best_us) {
 		i->tcpi_delivery_rate = (uint64_t)b->rate.best * 1000000 / b->rate.best_us;
-		i->tcpi_delivery_rate_app_limited = !!(b->flags & TCB_F_RATE_APP);
+		i->tcpi_delivery_rate_app_limited = b->rate_app & 1;
 	}
 	i->tcpi_bytes_sent = b->bytes_sent;
 	i->tcpi_bytes_retrans = b->bytes_retrans;

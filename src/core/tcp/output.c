@@ -107,7 +107,7 @@ int tcp_split(struct turn *t, struct sk *sk, struct pkt *p, uint32_t n)
 	q->next = p->next;
 	p->next = h.v;
 	if (q->next == 0)
-		b->txq.tail = h.v;
+		b->txq.tail = (uint16_t)h.v;
 	b->txq.n++;
 	b->wmem += TCP_SEG_CHARGE;
 	return 0;

@@ -77,7 +77,7 @@ void tcp_rate_on_ack(struct turn *t, struct tcb *b, struct tcp_acked *a, uint32_
 	if (!rs->app_limited || (uint64_t)rs->delivered * r->best_us >= (uint64_t)r->best * rs->interval_us) {
 		r->best = rs->delivered;
 		r->best_us = rs->interval_us;
-		b->flags = rs->app_limited ? b->flags | TCB_F_RATE_APP : b->flags & ~TCB_F_RATE_APP;
+		b->rate_app = rs->app_limited;
 	}
 }
 

@@ -237,13 +237,13 @@ static void ooo_link(struct turn *t, struct tcb *b, struct pkt *prev, struct pkt
 	}
 	if (prev == NULL) {
 		p->next = b->ooo.head;
-		b->ooo.head = h.v;
+		b->ooo.head = (uint16_t)h.v;
 	} else {
 		p->next = prev->next;
 		prev->next = h.v;
 	}
 	if (p->next == 0)
-		b->ooo.tail = h.v;
+		b->ooo.tail = (uint16_t)h.v;
 	b->ooo.n++;
 	b->ooo.bytes += p->tot;
 }
@@ -259,9 +259,9 @@ static void ooo_unlink_next(struct turn *t, struct tcb *b, struct pkt *prev)
 	if (prev)
 		prev->next = p->next;
 	else
-		b->ooo.head = p->next;
+		b->ooo.head = (uint16_t)p->next;
 	if (p->next == 0)
-		b->ooo.tail = prev ? pkt_handle(t, prev).v : 0;
+		b->ooo.tail = prev ? (uint16_t)pkt_handle(t, prev).v : 0;
 	b->ooo.n--;
 	b->ooo.bytes -= p->tot;
 	b->rx_frames -= p->n_frags;

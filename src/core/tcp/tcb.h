@@ -84,7 +84,6 @@
 #define TCB_F_NOSPACE	(1u << 18)	/* the user met a full send buffer */
 #define TCB_F_THIN	(1u << 19)	/* TCP_THIN_LINEAR_TIMEOUTS */
 #define TCB_F_SND_URG	(1u << 20)	/* snd_up is ahead of snd_una */
-#define TCB_F_RATE_APP	(1u << 21)	/* rate.best was limited by the application */
 #define TCB_F_V4	(1u << 22)	/* the peer is IPv4: smaller headers */
 #define TCB_F_ACTIVE	(1u << 23)	/* opened by connect(): a simultaneous open stays so */
 #define TCB_F_DEAD	(1u << 24)	/* ended by reset or timeout: both directions are shut */
@@ -218,7 +217,7 @@ struct tcp_rate {
 	uint32_t at_us;		/* when `delivered` last grew */
 	uint32_t first_us;	/* when the segment was sent whose delivery was the last sample */
 	uint32_t app_limited;	/* what is delivered up to here says little of the path; 0: nothing */
-	uint32_t best, best_us;	/* the last sample worth telling: bytes, in so long; TCB_F_RATE_APP */
+	uint32_t best, best_us;	/* the last sample worth telling: bytes, in so long; rate_app */
 };
 
 /* What a segment remembers of the moment it was sent (pkt.addr). */
@@ -254,6 +253,8 @@ struct tcb {
 	struct pkt_queue txq;	/* writers: user.c, output.c, input.c */
 	struct pkt_queue rxq;	/* writers: reasm.c, user.c */
 	struct pkt_queue ooo;	/* writer: reasm.c */
+	uint8_t	 rate_app;	/* 1: the application was the limit of rate.best; writer: rate.c */
+	uint8_t	 spare[3];
 
 	/* Deadlines, ns; writer: timer.c */
 	uint64_t rtx_at;	/* RTO, persist, SYN or SYN-ACK: see rtx_kind */
@@ -349,9 +350,8 @@ struct tcb {
 	uint32_t burst_segs;	/* sent of the present burst; writer: output.c, and who begins one */
 	uint64_t bytes_acked, bytes_received, bytes_sent, bytes_retrans;
 };
-static_assert(N_PKTS <= UINT16_MAX + 1, "ooo_last");
 static_assert(sizeof(struct tcb) <= SK_PROTO_BYTES, "fits in sk.proto_area");
-static_assert(offsetof(struct tcb, rtx_at) <= 128, "the hot fields are two lines");
+static_assert(offsetof(struct tcb, delack_at) <= 128, "the hot fields are two lines");
 
 /* A listener. Writer: listen.c; opts: user.c */
 struct tcp_listen {

@@ -172,7 +172,7 @@ static void drop_empty_tail(struct turn *t, struct tcb *b)
 		pkt_slot(t, prev)->next = 0;
 	else
 		b->txq.head = 0;
-	b->txq.tail = prev;
+	b->txq.tail = (uint16_t)prev;
 	b->txq.n--;
 	b->wmem -= TCP_SEG_CHARGE;
 	if (b->tx_next == slot)

@@ -173,9 +173,9 @@ static void push_front(struct turn *t, struct pkt_queue *q, pkt_h h)
 	struct pkt *p = pkt_at(t, h);
 
 	p->next = q->head;
-	q->head = h.v;
+	q->head = (uint16_t)h.v;
 	if (!q->tail)
-		q->tail = h.v;
+		q->tail = (uint16_t)h.v;
 	q->n++;
 	q->bytes += p->tot;
 }

@@ -29,6 +29,7 @@ struct udp {
 	/* Errors not yet asked for (MSG_ERRQUEUE): what is left of the datagram. addr, arg[0]: to
 	 * where it went; arg[1]: bytes charged; a struct udp_note and a udp_trouble before it. */
 	struct pkt_queue errq;
+	uint32_t pad0;
 	uint32_t rx_mem, tx_mem;	/* frames' bytes charged against rcvbuf and sndbuf */
 	struct ipaddr bound;	/* laddr as it was opened: what disconnecting goes back to */
 	struct ipaddr last_dst, last_src;	/* unconnected: the pair that sk->path is for */
