@@ -23,7 +23,7 @@ SANFLAGS = $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all)
 core_src := $(wildcard src/base/*.c src/shm/*.c src/wire/*.c src/core/*/*.c)
 host_src := $(wildcard src/host/*.c src/exec/*.c)
 conf_src := $(wildcard src/conf/*.c)
-lib_src  := $(wildcard src/sock/*.c src/trap/*.c src/preload/*.c)
+lib_src  := $(wildcard src/chain/*.c src/sock/*.c src/trap/*.c src/preload/*.c)
 ap_src := $(wildcard src/aperture/*.c)
 # With what it needs of the rest: the library for apertures between hosts stands alone.
 ap_all := $(ap_src) $(wildcard src/core/aperture/*.c) src/wire/ci.c src/wire/eth.c src/base/csum.c src/base/crc32c.c \
@@ -55,6 +55,7 @@ models	:= $(patsubst test/%.c,$(O)/test/%,$(model_src))
 apps	:= $(patsubst test/%.c,$(O)/test/%,$(app_src))
 fuzzers	:= $(patsubst test/fuzz/%.c,$(O)/fuzz/%,$(fuzz_src))
 examples := $(patsubst %.c,$(O)/%,$(example_src))
+providers := $(patsubst %.c,$(O)/%.so,$(wildcard examples/providers/*.c test/providers/*.c))
 ap_lib	:= $(O)/lib/libonramp-aperture
 
 # Where each loader of this machine looks for $LIB of /etc/ld.so.preload: its own libraries' folder. A 32-bit one must
@@ -67,7 +68,7 @@ dirs32	:= lib lib32 lib/i386-linux-gnu
 all: $(bins) $(chooser) $(chooser32) $(O)/lib/libonramp.so $(ap_lib).so $(ap_lib).a $(O)/bin/onramp-sim 
 core: $(O)/libcore.a
 apps: $(apps) $(static) $(O)/test/bench/raw_echo $(O)/test/posix/child_static examples $(O)/lib/onramp-packetdrill.so
-examples: $(examples)
+examples: $(examples) $(providers)
 units: $(units) $(models)
 fuzzers: $(fuzzers)
 
@@ -131,6 +132,11 @@ $(O)/examples/in-place: $(O)/lib/libonramp.so
 $(examples): $(O)/%: $(O)/o/%.o $(ap_lib).a
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^
+
+# Whoever writes one has include/ and nothing else of ours.
+$(providers): $(O)/%.so: %.c include/onramp/provider.h
+	@mkdir -p $(@D)
+	$(CC) -g -O2 -fPIC -shared -fvisibility=hidden -Wall -Wextra -Werror -Iinclude -o $@ $<
 
 $(O)/bin/onramp: $(call obj,$(tool_src)) $(O)/libhost.a $(O)/libcore.a
 	@mkdir -p $(@D)

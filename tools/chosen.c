@@ -39,6 +39,7 @@ struct settling {
 	char *why;
 	size_t why_bytes;
 	unsigned line, n;
+	char catalogue[CONF_CATALOGUE_MAX];	/* of the entry's profile */
 };
 
 printf_like(2, 3) static int wrong(struct settling *s, const char *fmt, ...)
@@ -104,6 +105,8 @@ static void put_entry(struct settling *s, const char *path, const struct entry *
 		fprintf(s->out, "uid %u\n", e->uids[i]);
 	fprintf(s->out, "set ONRAMP_PROFILE=%s\nset ONRAMP_SPIN_US=%u\n", p->name, p->spin_us);
 	fprintf(s->out, "set ONRAMP_ECN=%u\n", p->ecn);
+	if (s->catalogue[0])
+		fprintf(s->out, "set ONRAMP_PROVIDERS=%s\n", s->catalogue);
 	if (p->congestion[0])
 		fprintf(s->out, "set ONRAMP_CONGESTION=%s\n", p->congestion);
 	if (p->strict)
@@ -121,6 +124,10 @@ static int settle_entry(struct settling *s, const struct entry *e)
 
 	if (conf_profile(e->profile, &p, profile_why, sizeof(profile_why)))
 		return wrong(s, "%s", profile_why);
+	if (conf_providers(p.providers, s->catalogue, sizeof(s->catalogue), profile_why, sizeof(profile_why)))
+		return wrong(s, "%s", profile_why);
+	if (providers_check(&cmd_install, s->catalogue, sizeof(s->catalogue)) && p.strict)
+		return wrong(s, "profile %s is strict, and not all of its providers can be used", p.name);
 	obstacle = fd >= 0 ? preload_obstacle(fd, &remedy) : NULL;
 	if (fd < 0 && errno == ENOENT)
 		fprintf(s->notes, "onramp install: %s does not exist (yet)\n", e->path);
@@ -150,7 +157,7 @@ static int settle(struct settling *s, FILE *f)
 
 int chosen_settle(const char *library, char **ret, unsigned *n_programs, char *why, size_t why_bytes, FILE *notes)
 {
-	struct settling s = { .notes = notes, .why = why, .why_bytes = why_bytes };
+	struct settling s = { .notes = notes, .why = why, .why_bytes = why_bytes, .catalogue = "" };
 	FILE *f = fopen(CHOSEN_CONF, "re");
 	size_t n = 0;
 	int rc;

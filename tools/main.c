@@ -12,7 +12,7 @@
 
 static const struct cmd *const cmds[] = {
 	&cmd_run, &cmd_attach, &cmd_detach, &cmd_status, &cmd_ss, &cmd_why, &cmd_ports, &cmd_apertures,
-	&cmd_evq, &cmd_doctor, &cmd_install, &cmd_uninstall, &cmd_version,
+	&cmd_evq, &cmd_doctor, &cmd_providers, &cmd_install, &cmd_uninstall, &cmd_version,
 };
 
 /* must() fails here only by a bug of this program: it says where, and dies. */

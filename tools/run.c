@@ -129,6 +129,31 @@ static void set_profile(const struct profile *p, bool named)
 		must(setenv("ONRAMP_CONGESTION", p->congestion, named) == 0);
 }
 
+/* Who stands in front of its sockets. A provider that cannot be used is left out, by the library, and told
+ * here. 0, or with --strict EXIT_FAILURE. */
+static int set_providers(const struct cmd *c, const struct profile *p, const struct wish *w)
+{
+	char catalogue[CONF_CATALOGUE_MAX], why[1024];
+	bool strict = w->strict || p->strict;
+
+	must(unsetenv("ONRAMP_PROVIDERS") == 0);
+	if (conf_providers(p->providers, catalogue, sizeof(catalogue), why, sizeof(why))) {
+		fail(c, "onramp providers", "%s%s", why, strict ? "" : "; running without providers");
+		return strict ? EXIT_FAILURE : 0;
+	}
+	if (!catalogue[0])
+		return 0;
+	if (w->trap && strchr(catalogue, '/')) {
+		fail(c, "one of the two", "providers and --trap exclude each other%s",
+		     strict ? "" : "; running without providers");
+		return strict ? EXIT_FAILURE : 0;
+	}
+	if (providers_check(c, catalogue, sizeof(catalogue)) && strict)
+		return EXIT_FAILURE;
+	must(setenv("ONRAMP_PROVIDERS", catalogue, 1) == 0);
+	return 0;
+}
+
 /* Programs of one host need no more than an agent of one's own, which anybody may start. That we
  * said hello to it keeps it until the program ends (agent/own.c O3), whether its first socket
  * comes early or late. Nobody waits here: an agent that is being started says nothing, and the
@@ -270,6 +295,8 @@ static int run(const struct cmd *c, int argc, char **argv)
 		must(setenv("ONRAMP_OFF", why, 1) == 0);
 	} else {
 		set_profile(&p, w.profile != NULL);
+		if (set_providers(c, &p, &w))
+			return EXIT_FAILURE;
 	}
 	if (rc == 0 && (w.strict || p.strict))
 		await_agent();

@@ -35,7 +35,14 @@ struct cmd {
 	int (*run)(const struct cmd *c, int argc, char **argv);
 };
 extern const struct cmd cmd_run, cmd_attach, cmd_detach, cmd_status, cmd_ss, cmd_why, cmd_doctor,
-	cmd_install, cmd_uninstall, cmd_version, cmd_ports, cmd_apertures, cmd_evq;
+	cmd_install, cmd_uninstall, cmd_providers, cmd_version, cmd_ports, cmd_apertures, cmd_evq;
+
+/* ---- providers.c ---------------------------------------------------------------------------- */
+
+/* Loads a provider in a child: true and what it is, or false and what is wrong with it. */
+bool provider_try(const char *file, char *text, size_t bytes);
+/* Says which of a catalogue (conf_providers()) cannot be used; how many. Their entries become "NAME ! TEXT". */
+unsigned providers_check(const struct cmd *c, char *catalogue, size_t bytes);
 
 /* `onramp --trial`: a program like any other, that says whether the chooser is in it (install.c). */
 int install_trial(void);

@@ -155,12 +155,19 @@ static void counts_text(const struct proc_tab *p)
 		putchar('\n');
 }
 
+/* In the process's own words, which may be anything. */
+static void chain_text(const struct proc_tab *p, char *ret, size_t bytes)
+{
+	snprintf(ret, bytes, "%.*s", (int)sizeof(p->head->chain) - 1, p->head->chain);
+	tame(ret);
+}
+
 static int print_text(const struct ask *a, const struct proc_tab *p)
 {
 	static const char *const names[] = { "FD", "PROVIDER", "KIND", "SINCE", "KERNEL SOCKET", "REASON" };
 	const char *remedy = reason_remedy(p->head->reason);
 	enum colour col = p->head->reason == REASON_NONE ? GOOD : WARN;
-	char whole[512];
+	char whole[512], chain[sizeof(p->head->chain)];
 	struct table t;
 	unsigned fd;
 
@@ -170,6 +177,9 @@ static int print_text(const struct ask *a, const struct proc_tab *p)
 		printf("  try: %s\n", remedy);
 	if (a->fd < 0)
 		counts_text(p);
+	chain_text(p, chain, sizeof(chain));
+	if (chain[0])
+		printf("providers: %s\n", chain);
 	table_init(&t, n_elems(names), 1u << 0 | 1u << 3);
 	table_heading(&t, names);
 	for (fd = 0; fd < p->n_ents; fd++)
@@ -185,9 +195,11 @@ static int print_json(const struct ask *a, const struct proc_tab *p)
 {
 	struct json_object *o = json_object_new_object(), *fds = json_object_new_array();
 	struct json_object *counts = json_object_new_object();
-	char whole[512];
+	char whole[512], chain[sizeof(p->head->chain)];
 	unsigned i;
 
+	chain_text(p, chain, sizeof(chain));
+	json_object_object_add(o, "providers", json_object_new_string(chain));
 	whole_text(p, whole, sizeof(whole));
 	json_object_object_add(o, "pid", json_object_new_int(p->pid));
 	json_object_object_add(o, "comm", json_object_new_string(p->comm));

@@ -45,7 +45,7 @@ extern "C" {
  * flags: 0 or MSG_DONTWAIT.
  *
  * The bytes in all pieces; 0: end of stream. Errors: as recv(); EINVAL: n is not positive, or a flag is
- * not known; EOPNOTSUPP: not a stream.
+ * not known; EOPNOTSUPP: not a stream, or it has a provider (onramp/provider.h).
  */
 ssize_t onramp_recv_in_place(int fd, struct iovec *pieces, int n, int flags);
 

@@ -58,6 +58,7 @@ struct fdtab {
 	uint32_t n_vis, proc;
 	uint32_t dir_slot, pad_dir;
 	char	 profile[32];
+	char	 chain[256];	/* the catalogue of providers, and who of it was left out; "": none */
 	char	 detail[128];	/* a sentence that adds to `reason`, e.g. the profile's error */
 	uint64_t counts[N_REASONS];	/* sockets ever decided for each reason */
 	struct fd_ent ents[N_FDS];

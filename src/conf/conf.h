@@ -19,6 +19,8 @@
 
 #define CONF_NAME_MAX	 32	/* with its terminator, as in struct fdtab */
 #define CONF_ORIGIN_MAX	 512
+#define CONF_PROVIDERS_MAX 256
+#define CONF_CATALOGUE_MAX 4096
 #define CONF_SPIN_US_MAX 4000000u	/* 4 s: spin_ns is a uint32_t */
 #define CONF_BASE_DEPTH	 8	/* profiles that a profile may stand on, one upon the other */
 
@@ -27,6 +29,7 @@ struct profile {
 	uint32_t spin_us;	/* spin this long, then sleep */
 	bool	 strict;	/* a socket that cannot be accelerated is an error */
 	char	 congestion[16];	/* cubic, reno, bbr, dctcp; empty: the stack's default */
+	char	 providers[CONF_PROVIDERS_MAX];	/* of the catalogue: all, none, or their names */
 	uint32_t ecn;		/* as Linux's sysctl tcp_ecn: 0 never, 1 asks, 2 answers */
 	char	 origin[CONF_ORIGIN_MAX];	/* "built in", or the file's path */
 };
@@ -37,6 +40,15 @@ struct profile {
  * sentence without a full stop that names the profile, the file and the line.
  */
 must_check int conf_profile(const char *name, struct profile *ret, char *why, size_t why_bytes);
+
+/*
+ * The catalogue of providers as the library wants it: those of `only` (a profile's `providers`), in their
+ * order; "" if there is no catalogue. 0, or -EBADMSG with a sentence in `why`.
+ */
+must_check int conf_providers(const char *only, char *ret, size_t bytes, char *why, size_t why_bytes);
+
+/* The user's folder (0), or the machine's (1); false if there is none. */
+bool conf_dir(unsigned place, char *ret, size_t bytes);
 
 /* Calls `each` once per profile that conf_profile() would find by name, in the order of the
  * search; a name that appears again later is not repeated. */

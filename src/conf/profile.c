@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Profiles as files. The format is INI, read by inih; there are five keys, all optional:
+ * Profiles as files. The format is INI, read by inih; there are six keys, all optional:
  *
  *	base = latency		start from that profile instead of from `default`
  *	spin_us = 50		0 to 4000000
  *	strict = yes		yes or no
  *	congestion = bbr	cubic, reno, bbr or dctcp
  *	ecn = 1			0, 1 or 2, as Linux's sysctl tcp_ecn
+ *	providers = none	all, none, or names of the catalogue (providers.c), divided by commas
  *
  * Invariants
  *  P1  Whatever a file holds, the outcome is a whole profile or a sentence that says what is
@@ -31,8 +32,8 @@
 #define N_PLACES 3	/* the user's folder, the machine's, built in */
 
 static const struct profile built_in[] = {
-	{ "default", 50, false, "", 2, "built in" },	/* twice what waking a sleeping core costs */
-	{ "latency", 100000, false, "", 2, "built in" },	/* a request every 100 ms never sleeps */
+	{ "default", 50, false, "", "all", 2, "built in" },	/* twice what waking a sleeping core costs */
+	{ "latency", 100000, false, "", "all", 2, "built in" },	/* a request every 100 ms never sleeps */
 };
 
 struct reading {
@@ -67,21 +68,30 @@ static bool name_ok(const char *name)
 	       strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_") == n;
 }
 
-/* The folder of that place, or false: there is none, as for a user without a home. */
-static bool place_dir(unsigned place, char *ret, size_t bytes)
+bool conf_dir(unsigned place, char *ret, size_t bytes)
 {
 	const char *base;
 
 	if (place == 1) {
-		snprintf(ret, bytes, "/etc/onramp/profiles");
+		snprintf(ret, bytes, "/etc/onramp");
 		return true;
 	}
 	base = conf_env("XDG_CONFIG_HOME");
 	if (base && base[0] == '/')
-		return (size_t)snprintf(ret, bytes, "%s/onramp/profiles", base) < bytes;
+		return (size_t)snprintf(ret, bytes, "%s/onramp", base) < bytes;
 	base = conf_env("HOME");
-	return base && base[0] == '/' &&
-	       (size_t)snprintf(ret, bytes, "%s/.config/onramp/profiles", base) < bytes;
+	return base && base[0] == '/' && (size_t)snprintf(ret, bytes, "%s/.config/onramp", base) < bytes;
+}
+
+/* The folder of that place, or false: there is none, as for a user without a home. */
+static bool place_dir(unsigned place, char *ret, size_t bytes)
+{
+	static const char folder[] = "/profiles";
+
+	if (!conf_dir(place, ret, bytes - sizeof(folder)))
+		return false;
+	strcat(ret, folder);	/* allow: room was left for it */
+	return true;
 }
 
 static const struct profile *find_built_in(const char *name)
@@ -141,9 +151,21 @@ static bool parse_ecn(const char *value, uint32_t *ret)
 	return true;
 }
 
+/* Names and commas; which of them there are is asked later. */
+static bool parse_providers(const char *value, char *ret, size_t bytes)
+{
+	static const char chars[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_,";
+	size_t n = strlen(value);
+
+	if (!n || n >= bytes || strspn(value, chars) != n)
+		return false;
+	snprintf(ret, bytes, "%s", value);
+	return true;
+}
+
 static bool is_key(const char *key)
 {
-	static const char *const keys[] = { "base", "spin_us", "strict", "congestion", "ecn" };
+	static const char *const keys[] = { "base", "spin_us", "strict", "congestion", "ecn", "providers" };
 
 	for (size_t i = 0; i < n_elems(keys); i++)
 		if (strcmp(keys[i], key) == 0)
@@ -185,9 +207,12 @@ static int on_key(void *arg, const char *section, const char *key, const char *v
 		say(r->what, sizeof(r->what), "congestion must be cubic, reno, bbr or dctcp, not '%.40s'", value);
 	else if (strcmp(key, "ecn") == 0 && !parse_ecn(value, &r->p->ecn))
 		say(r->what, sizeof(r->what), "ecn must be 0, 1 or 2, not '%.40s'", value);
+	else if (strcmp(key, "providers") == 0 && !parse_providers(value, r->p->providers, sizeof(r->p->providers)))
+		say(r->what, sizeof(r->what), "providers must be all, none, or names divided by commas, not '%.40s'",
+		    value);
 	else if (!is_key(key))
 		say(r->what, sizeof(r->what),
-		    "no key is called '%.40s'; keys are base, spin_us, strict, congestion, ecn", key);
+		    "no key is called '%.40s'; keys are base, spin_us, strict, congestion, ecn, providers", key);
 	else
 		return good(r);
 	return 0;

@@ -15,20 +15,33 @@
 #define POPULATE_WRITE	23	/* MADV_POPULATE_WRITE, Linux 5.14 */
 #define HUGE_BYTES	(2ul << 20)
 
+/* Whoever must see the bytes of a socket would not (include/onramp/provider.h). */
+static bool is_filtered(int fd)
+{
+	if (!chain_has(fd))
+		return false;
+	errno = EOPNOTSUPP;
+	return true;
+}
+
 exported ssize_t onramp_recv_in_place(int fd, struct iovec *pieces, int n, int flags)
 {
+	if (is_filtered(fd))
+		return -1;
 	return sk_result(sk_recv_in_place(fd, pieces, n, flags));
 }
 
 exported int onramp_hand_back(int fd, size_t bytes)
 {
+	if (is_filtered(fd))
+		return -1;
 	return (int)sk_result(sk_hand_back(fd, bytes));
 }
 
 exported void *onramp_send_reserve(int fd, size_t want, size_t *got)
 {
 	void *p = NULL;
-	int64_t r = sk_result(sk_send_reserve(fd, want, &p));
+	int64_t r = is_filtered(fd) ? -1 : sk_result(sk_send_reserve(fd, want, &p));
 
 	*got = r > 0 ? (size_t)r : 0;
 	return r > 0 ? p : NULL;
@@ -36,11 +49,15 @@ exported void *onramp_send_reserve(int fd, size_t want, size_t *got)
 
 exported ssize_t onramp_send_commit(int fd, size_t bytes)
 {
+	if (is_filtered(fd))
+		return -1;
 	return sk_result(sk_send_commit(fd, bytes));
 }
 
 exported int onramp_in_place(int fd)
 {
+	if (chain_has(fd))
+		return 0;
 	return (int)sk_result(sk_in_place(fd));
 }
 

@@ -3,6 +3,8 @@
 #include "preload/preload.h"
 
 #include <dlfcn.h>
+#include <fcntl.h>
+#include <linux/close_range.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
 

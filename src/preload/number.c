@@ -26,6 +26,15 @@ static bool by_other_arguments(const struct numbered *n, int64_t *ret)
 			return false;
 		*ret = sk_pwritev2((int)n->a, (const struct iovec *)n->b, (int)n->c, n->d, (int)n->f);
 		return *ret != SK_PASS;
+	case SYS_recvmsg:
+		*ret = message_recvmsg((int)n->a, (struct msghdr *)n->b, (int)n->c);
+		*ret = *ret < 0 ? -errno : *ret;
+		return true;
+	case SYS_recvmmsg:
+		*ret = message_recvmmsg((int)n->a, (struct mmsghdr *)n->b, (unsigned)n->c, (int)n->d,
+					(struct timespec *)n->e);
+		*ret = *ret < 0 ? -errno : *ret;
+		return true;
 	case SYS_pselect6: {	/* a mask and its size */
 		const sigset_t *const *set = (const sigset_t *const *)n->f;
 
@@ -49,6 +58,8 @@ exported long number_call(long number, long a, long b, long c, long d, long e, l
 		sk_uring();
 	if (number == SYS_io_submit)
 		sk_submits(b, (struct iocb *const *)c);
+	if (chain_on() && chain_by_number(&n, &got))
+		return (long)sk_result(got);
 	if (call_by_number(&n, &got) || by_other_arguments(&n, &got))
 		return (long)sk_result(got);
 	return ((long (*)(long, long, long, long, long, long, long))libc_own(&libc, "syscall"))

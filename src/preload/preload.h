@@ -13,6 +13,7 @@
 
 #include <errno.h>
 
+#include "chain/chain.h"
 #include "sock/sock.h"
 
 void *libc_find(void **at, const char *name);
@@ -50,6 +51,8 @@ int wrap_dup2(int from, int to) symbol_name("dup2");
 int wrap_fcntl(int fd, int cmd, long arg) symbol_name("fcntl");
 int wrap_ioctl(int fd, unsigned long cmd, long arg) symbol_name("ioctl");
 int wrap_socket(int family, int type, int proto) symbol_name("socket");
+ssize_t message_recvmsg(int fd, struct msghdr *m, int flags) symbol_name("recvmsg");
+int message_recvmmsg(int fd, struct mmsghdr *m, unsigned n, int flags, struct timespec *to) symbol_name("recvmmsg");
 int wrap_sendmmsg(int fd, struct mmsghdr *m, unsigned n, int flags) symbol_name("sendmmsg");
 
 /* stdio (stream.c), at the beginning and at the end of the process. */
@@ -59,5 +62,22 @@ void stream_flush(void);
 /* The same by number (calls.c): false if that number is none of ours, or libc is to be called. */
 struct numbered { long number, a, b, c, d, e, f; };
 bool call_by_number(const struct numbered *n, int64_t *ret);
+bool chain_by_number(const struct numbered *n, int64_t *ret);	/* with a chain: whatever it might see */
+
+/* What is below the chain of providers (layers.c): as the wrappers, without it. */
+int below_socket(int family, int type, int proto);
+int below_bind(int fd, const struct sockaddr *sa, socklen_t n);
+int below_connect(int fd, const struct sockaddr *sa, socklen_t n);
+int below_listen(int fd, int backlog);
+int below_accept4(int fd, struct sockaddr *sa, socklen_t *n, int flags);
+ssize_t below_sendmsg(int fd, const struct msghdr *m, int flags);
+ssize_t below_recvmsg(int fd, struct msghdr *m, int flags);
+int below_shutdown(int fd, int how);
+int below_getsockopt(int fd, int level, int name, void *v, socklen_t *n);
+int below_setsockopt(int fd, int level, int name, const void *v, socklen_t n);
+int below_getsockname(int fd, struct sockaddr *sa, socklen_t *n);
+int below_getpeername(int fd, struct sockaddr *sa, socklen_t *n);
+int below_close(int fd);
+void layers_begin(void);
 
 #endif

@@ -40,6 +40,7 @@ starts_library static void begin(void)
 	int saved = errno;
 
 	sk_init();
+	layers_begin();
 	stream_standard();
 	at_fork(sk_fork_prepare, sk_fork_parent, sk_fork_child);
 	(void)!trap_begin();

@@ -74,7 +74,7 @@ exported FILE *stream_open(int fd, const char *mode)
 {
 	static void *libc;
 
-	if (fd_is_data(fd) || (fd_is_any(fd) && sk_is_undecided(fd)))
+	if (fd_is_data(fd) || (fd_is_any(fd) && sk_is_undecided(fd)) || chain_has(fd))
 		return open_cookie(fd, mode);
 	return ((FILE *(*)(int, const char *))libc_own(&libc, "fdopen"))(fd, mode);
 }
@@ -95,16 +95,18 @@ void stream_flush(void)
 	}
 }
 
+static bool is_stream(int fd) { return fd_is_data(fd) || chain_has(fd); }
+
 /* Standard streams that an exec left on sockets of ours: libc's own would talk to the kernel's below. */
 void stream_standard(void)
 {
 	FILE *f;
 
-	if (fd_is_data(STDIN_FILENO) && (f = open_cookie(STDIN_FILENO, "r")))
+	if (is_stream(STDIN_FILENO) && (f = open_cookie(STDIN_FILENO, "r")))
 		stdin = f;
-	if (fd_is_data(STDOUT_FILENO) && (f = open_cookie(STDOUT_FILENO, "w")))
+	if (is_stream(STDOUT_FILENO) && (f = open_cookie(STDOUT_FILENO, "w")))
 		stdout = f;
-	if (fd_is_data(STDERR_FILENO) && (f = open_cookie(STDERR_FILENO, "w"))) {
+	if (is_stream(STDERR_FILENO) && (f = open_cookie(STDERR_FILENO, "w"))) {
 		(void)setvbuf(f, NULL, _IONBF, 0);
 		stderr = f;
 	}
@@ -147,7 +149,7 @@ static int print_to(int fd, const char *format, va_list ap)
 	char *text;
 	int n;
 
-	if (!fd_is_data(fd))
+	if (!fd_is_data(fd) && !chain_has(fd))
 		return ((int (*)(int, const char *, va_list))libc_own(&libc, "vdprintf"))(fd, format, ap);
 	n = vasprintf(&text, format, ap);
 	if (n < 0)

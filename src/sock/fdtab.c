@@ -75,6 +75,7 @@ static void describe_self(struct fdtab *tab)
 	tab->strict = self.strict;
 	memcpy(tab->profile, self.profile, sizeof(tab->profile));
 	memcpy(tab->detail, self.detail, sizeof(tab->detail));
+	memcpy(tab->chain, self.chain, sizeof(tab->chain));
 }
 
 /* Adopts a table, ours from now on. */

@@ -272,6 +272,15 @@ void sk_init(void)
 	adopt_activated();
 }
 
+void sk_provided(const char *text, bool onramp)
+{
+	put_text(self.chain, sizeof(self.chain), text);
+	if (self.tab)
+		memcpy(self.tab->chain, self.chain, sizeof(self.chain));
+	if (!onramp && self.state == ST_NONE)
+		never_have(REASON_OFF, "no line of providers.conf names onramp");
+}
+
 void sk_fini(void)
 {
 	if (!stack_have() || me.in_turn)

@@ -87,7 +87,7 @@ struct self {
 	uint32_t spin_skips;
 	uint64_t foreign_gap_ns, foreign_at;	/* pacing of looks at the kernel's side */
 	char	 profile[32];
-	char	 detail[128];
+	char	 detail[128], chain[256];	/* as in abi/fdtab.h */
 	char	 preload[512];	/* LD_PRELOAD as we were started with */
 };
 extern struct self self;

@@ -136,6 +136,7 @@ uint64_t sk_clock(void);	/* CLOCK_MONOTONIC, ns */
 
 /* ---- the process (proc.c, signal.c) --------------------------------------------------------------------- */
 void sk_init(void);		/* constructor: reads the environment, takes over after exec */
+void sk_provided(const char *text, bool onramp);	/* the catalogue of providers, for people; we are in it */
 void sk_fini(void);		/* exit: what only this process holds is closed */
 void sk_fork_prepare(void);
 void sk_fork_parent(void);
