@@ -379,6 +379,29 @@ struct syn_table {		/* writer: turn; entry 0 names nothing */
 	struct syn_req req[N_SYN_REQS] cacheline_aligned;
 };
 
+/* ---- TCP Fast Open (core/tcp/tfo.c) -------------------------------------------------------------- */
+
+/* What a server has told us, as seen from one address of ours. Writer: turn. */
+struct tfo_peer {
+	struct ipaddr laddr, raddr;	/* raddr any: free */
+	uint8_t	 cookie[16];
+	uint32_t used_s;	/* the stack's clock */
+	uint16_t mss;		/* of its SYN-ACK; 0: not known */
+	uint8_t	 len;		/* of cookie; 0: none */
+	uint8_t	 flags;		/* TFO_PEER_* */
+	uint64_t pad;
+};
+static_assert(sizeof(struct tfo_peer) == 64, "a line each");
+#define TFO_PEER_EXP	(1u << 0)	/* the cookie came in the experimental option */
+#define TFO_PEER_TRY	(1u << 1)	/* no cookie came for the option: ask by the experimental one, once */
+#define TFO_PEER_TRIED	(1u << 2)
+
+struct tfo_table {		/* writer: turn */
+	uint32_t n_off;		/* black holes in a row; 0: none */
+	uint32_t off_at_s;	/* when the last was found */
+	struct tfo_peer peer[N_TFO_PEERS] cacheline_aligned;
+};
+
 /* ---- header ---------------------------------------------------------------------------------- */
 
 struct geometry {		/* fixed by the agent before anybody maps; checked, then copied */
@@ -446,6 +469,7 @@ struct segment {
 	 * last owed; first_at: since when it has been wanted without a pause. */
 	struct { struct ipaddr addr; uint32_t vi, asked; uint64_t at, first_at; } neigh_asks[8];
 	struct syn_table syns;
+	struct tfo_table tfo;
 };
 
 #endif

@@ -15,6 +15,7 @@
 #define N_FLOW_BUCKETS	65536	/* exact-match hash: 65,536 x 4 B = 256 KiB */
 #define N_LISTEN_BUCKETS 256	/* listeners and unconnected UDP: 256 x 4 B = 1 KiB */
 #define N_SYN_REQS	800	/* half-open connections: 800 x 64 B + 512 B; with 8 sockets under 64,000 B */
+#define N_TFO_PEERS	256	/* servers whose Fast Open cookie is kept: 256 x 64 B = 16 KiB */
 #define N_SYN_BUCKETS	256	/* ... their hash: 256 x 2 B */
 #define N_EPOLLS	256	/* epoll instances of a stack: 256 x 64 B = 16 KiB */
 #define N_EPITEMS	131072	/* (epoll, socket) pairs: 131,072 x 64 B = 8 MiB */

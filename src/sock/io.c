@@ -87,8 +87,7 @@ static bool recv_dry(struct ent e)
 	return sk && !(sk_shows(sk) & RX_SHOWS) && !sk_due();
 }
 
-/* Moves an iovec on by what was transferred; true when nothing is left. */
-static bool io_advance(struct io *io, uint64_t n)
+bool io_advance(struct io *io, uint64_t n)
 {
 	while (io->n_iov && n >= io->iov->iov_len) {
 		n -= io->iov->iov_len;
@@ -219,8 +218,7 @@ static int64_t send_turn(struct ent e, const struct io *io, uint64_t bytes)
 	return r;
 }
 
-/* The program's memory is its own again: the bytes have been copied. */
-static int64_t sent_all(struct ent e, const struct io *io, int64_t sent)
+int64_t io_sent(struct ent e, const struct io *io, int64_t sent)
 {
 	struct turn t;
 	struct sk *sk;
@@ -237,7 +235,7 @@ static int64_t sent_all(struct ent e, const struct io *io, int64_t sent)
 static int64_t send_failed(struct ent e, const struct io *io, int64_t sent, int64_t err)
 {
 	if (sent)
-		return sent_all(e, io, sent);
+		return io_sent(e, io, sent);
 	if (err == -EPIPE && !(io->flags & MSG_NOSIGNAL))
 		raise_sigpipe();
 	return err;
@@ -258,7 +256,9 @@ int64_t tcp_write(struct ent e, struct io *io)
 		if (r >= 0) {
 			sent += r;
 			if (likely((uint64_t)sent >= all) || io_advance(io, (uint64_t)r))
-				return sent_all(e, io, sent);
+				return io_sent(e, io, sent);
+		} else if (unlikely(r == -EALREADY)) {
+			return fastopen_write(e, io);
 		} else if (r != -EAGAIN) {
 			return send_failed(e, io, sent, r);
 		}
@@ -266,7 +266,7 @@ int64_t tcp_write(struct ent e, struct io *io)
 		if (!sk)
 			return send_failed(e, io, sent, -EBADF);
 		if (io->flags & MSG_DONTWAIT || sk->user & SKU_NONBLOCK)
-			return sent ? sent_all(e, io, sent) : -EAGAIN;
+			return sent ? io_sent(e, io, sent) : -EAGAIN;
 		if (!waiting) {
 			wait_init(&w, until_ms(sk->sndtimeo_ms));
 			wait_sk(&w, e.h, EPOLLOUT);
@@ -274,6 +274,6 @@ int64_t tcp_write(struct ent e, struct io *io)
 		}
 		r = wait_for(&w);
 		if (r)
-			return sent ? sent_all(e, io, sent) : r == -ETIMEDOUT ? -EAGAIN : r;
+			return sent ? io_sent(e, io, sent) : r == -ETIMEDOUT ? -EAGAIN : r;
 	}
 }

@@ -17,6 +17,15 @@ struct io {
 };
 
 uint64_t iov_bytes(const struct iovec *v, uint32_t n);
+/* Moves an iovec on by what was transferred; true when nothing is left. */
+bool io_advance(struct io *io, uint64_t n);
+/* The program's memory is its own again: the bytes have been copied. Returns `sent`. */
+int64_t io_sent(struct ent e, const struct io *io, int64_t sent);
+/* Sends that open a connection (fastopen.c): of a socket that connect() has only noted; MSG_FASTOPEN of one
+ * that is ours; and of one that is not decided (SK_PASS: the kernel's now). */
+int64_t fastopen_write(struct ent e, struct io *io);
+int64_t fastopen_again(struct ent e, struct io *io);
+int64_t fastopen_connect(int fd, struct io *io, const struct sockaddr *sa, socklen_t n);
 int64_t tcp_read(struct ent e, struct io *io);
 int64_t tcp_write(struct ent e, struct io *io);
 /* MSG_ERRQUEUE (errqueue.c). m NULL: only whether there was something, which is gone then. */

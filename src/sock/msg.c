@@ -105,10 +105,10 @@ static int64_t write_any(struct io *io, const struct sockaddr *sa, socklen_t sa_
 	if (unlikely(any_wild(io)))
 		return write_wild(io);
 	if (likely(e.kind == FD_TCP))
-		return unlikely(io->flags & MSG_FASTOPEN) ? -EISCONN : tcp_write(e, io);
+		return unlikely(io->flags & MSG_FASTOPEN) ? fastopen_again(e, io) : tcp_write(e, io);
 	if (unlikely(io->flags & MSG_FASTOPEN) && e.kind == FD_PLAIN && e.reason == REASON_UNDECIDED &&
 	    !(e.flags & FDF_DGRAM))
-		fd_kernel(io->fd, e, REASON_TFO);	/* it connects, and only the kernel has the cookies */
+		return fastopen_connect(io->fd, io, sa, sa_n);
 	else if (e.kind == FD_PLAIN && sa && udp_autobind(io->fd) == 0)
 		e = fd_get(io->fd);
 	if (e.kind == FD_UDP)

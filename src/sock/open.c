@@ -326,6 +326,8 @@ struct opening {
 	struct tcp_opts opts;
 	struct ctl_lease lease;
 	bool local;		/* to this host itself */
+	bool by_send;		/* MSG_FASTOPEN */
+	bool refused;		/* ... which is switched off */
 };
 
 /* Source of a socket that bind() was called on: a port is leased as it is, without one the
@@ -395,6 +397,9 @@ static enum reason tcp_open(int fd, struct ent *e, struct opening *o)
 
 	if (why != REASON_NONE)
 		return why;
+	o->refused = o->by_send && !fastopen_is_on();
+	if (o->refused)
+		return REASON_NONE;
 	o->local = local_is(&o->raddr);
 	if (o->local)
 		return e->flags & FDF_OPTS && opts_want_kernel(fd, *e) ? REASON_OPTION : tcp_open_local(fd, e, o);
@@ -403,6 +408,7 @@ static enum reason tcp_open(int fd, struct ent *e, struct opening *o)
 	if (e->flags & FDF_OPTS && opts_want_kernel(fd, *e))
 		return REASON_OPTION;
 	opts_read_back(fd, *e, &o->opts, &o->rcvtimeo, &o->sndtimeo);
+	o->opts.fo_defer = o->by_send;
 	why = source(fd, *e, o);
 	if (why != REASON_NONE)
 		return why;
@@ -420,8 +426,8 @@ static enum reason tcp_open(int fd, struct ent *e, struct opening *o)
 	return err ? reason_of_route(err) : REASON_NONE;
 }
 
-/* Until the handshake is over: 0 or what came of it. Interrupted, it goes on by itself. */
-static int64_t await_open(struct ent e)
+/* Interrupted, it goes on by itself. */
+int64_t await_open(struct ent e)
 {
 	struct sk *sk = sk_peek(e.h);
 	struct wait w;
@@ -467,6 +473,8 @@ static int64_t connect_again(struct ent e)
 		return -EISCONN;
 	if (!sk)
 		return -EBADF;
+	if (tcp_is_deferred(sk))
+		return -EISCONN;
 	if (sk->state == TCP_S_SYN_SENT || sk->state == TCP_S_SYN_RCVD)
 		return sk->user & SKU_NONBLOCK ? -EALREADY : await_open(e);
 	if (!(sk->user & SKU_CONNECTING))
@@ -488,12 +496,16 @@ static int64_t tcp_connect_fd(int fd, struct ent e, struct opening *o)
 	enum reason why = tcp_open(fd, &e, o);
 	bool nonblock = e.flags & FDF_NONBLOCK;
 
+	if (o->refused)
+		return -EOPNOTSUPP;
 	if (why != REASON_NONE)
 		return fall_back(fd, e, why, -ENETUNREACH);
 	e.kind = FD_TCP;
 	e.reason = o->local ? REASON_APERTURE : REASON_NONE;
 	fd_put(fd, e);
 	epoll_moved(fd, e);
+	if (o->by_send || (sk_peek(e.h) && tcp_is_deferred(sk_peek(e.h))))
+		return 0;
 	return nonblock ? -EINPROGRESS : await_open(e);
 }
 
@@ -537,10 +549,27 @@ int64_t sk_connect(int fd, const struct sockaddr *sa, socklen_t n)
 	return e.flags & FDF_DGRAM ? udp_connect_fd(fd, e, sa, n) : tcp_connect_fd(fd, e, &o);
 }
 
+int64_t connect_by_send(int fd, const struct sockaddr *sa, socklen_t n, bool *ret_at_once)
+{
+	struct ent e = fd_get(fd);
+	struct opening o;
+	int64_t r;
+
+	memset(&o, 0, sizeof(o));
+	o.by_send = true;
+	if (!sa || addr_parse(sa, n, &o.raddr, &o.rport) || not_for_us(&o.raddr) || o.rport == 0) {
+		fd_kernel(fd, e, REASON_TFO);
+		return SK_PASS;
+	}
+	r = tcp_connect_fd(fd, e, &o);
+	*ret_at_once = fastopen_is_free(&o.opts);
+	return r;
+}
+
 /* ---- listen --------------------------------------------------------------------------------------------- */
 
 static int listen_in_turn(struct ent *e, const struct ctl_lease *l, const struct opening *o,
-			  uint32_t backlog)
+			  const struct fo_keys *keys, uint32_t backlog)
 {
 	struct turn t;
 	struct sk *sk;
@@ -553,6 +582,7 @@ static int listen_in_turn(struct ent *e, const struct ctl_lease *l, const struct
 		take_over(&t, sk, *e, SKU_LEASED | SKU_KERNEL_TOO);
 		sk->rcvtimeo_ms = o->rcvtimeo;
 		sk->lease_cookie = l->cookie;
+		tcp_listen_keys(&t, sk, keys->key, keys->n);
 		e->h = sk->self;
 	}
 	sk_leave(&t, false);
@@ -562,6 +592,7 @@ static int listen_in_turn(struct ent *e, const struct ctl_lease *l, const struct
 static enum reason tcp_listen_fd(int fd, struct ent *e, uint32_t backlog)
 {
 	struct opening o = { .user = 0 };
+	struct fo_keys keys = { .n = 0 };
 	struct ctl_lease l;
 	enum reason why = stack_need();
 	int err;
@@ -575,7 +606,8 @@ static enum reason tcp_listen_fd(int fd, struct ent *e, uint32_t backlog)
 		return why;
 	opts_read_back(fd, *e, &o.opts, &o.rcvtimeo, &o.sndtimeo);
 	o.opts.v6only = e->flags & FDF_V6 && !l.family6_dual && !ip_is4(&l.laddr);
-	err = listen_in_turn(e, &l, &o, backlog);
+	fastopen_keys(fd, &keys);
+	err = listen_in_turn(e, &l, &o, &keys, backlog);
 	if (!err)
 		return REASON_NONE;
 	unlease(&l);

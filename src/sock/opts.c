@@ -8,7 +8,7 @@
  *		for options that we do not know at all
  *   kernel's	options that would change what the kernel does with packets and that we cannot
  *		copy (SO_MARK, SO_BINDTODEVICE, TCP_MD5SIG, ...): set before the socket is decided,
- *		they decide it for the kernel, reason OPTION or TFO; on a socket of ours they are
+ *		they decide it for the kernel, reason OPTION; on a socket of ours they are
  *		options that this TCP does not have, and a datagram socket returns to it (dgram_opts.c)
  *
  * Until connect() or listen() all options are the kernel socket's. Those that were set are
@@ -120,8 +120,7 @@ static enum reason reason_of_option(int level, int name)
 	static const struct { int name; enum reason why; } theirs[] = {
 		{ TCP_MD5SIG, REASON_OPTION }, { TCP_MD5SIG_EXT, REASON_OPTION }, { TCP_ULP, REASON_OPTION },
 		{ TCP_REPAIR, REASON_OPTION }, { TCP_SAVE_SYN, REASON_OPTION }, { TCP_INQ, REASON_OPTION },
-		{ TCP_TX_DELAY, REASON_OPTION }, { TCP_FASTOPEN_CONNECT, REASON_TFO },
-		{ TCP_FASTOPEN_NO_COOKIE, REASON_TFO }, { 38 /* TCP_AO_ADD_KEY */, REASON_OPTION },
+		{ TCP_TX_DELAY, REASON_OPTION }, { 38 /* TCP_AO_ADD_KEY */, REASON_OPTION },
 	};
 
 	for (size_t i = 0; level == IPPROTO_TCP && i < n_elems(theirs); i++)
@@ -135,8 +134,7 @@ static bool is_switched_on(int name, const void *v, socklen_t n)
 {
 	int x = 1;
 
-	if ((name == TCP_SAVE_SYN || name == TCP_INQ || name == TCP_TX_DELAY || name == TCP_FASTOPEN_CONNECT ||
-	     name == TCP_FASTOPEN_NO_COOKIE) && !is_wild(v) && n >= sizeof(x))
+	if ((name == TCP_SAVE_SYN || name == TCP_INQ || name == TCP_TX_DELAY) && !is_wild(v) && n >= sizeof(x))
 		memcpy(&x, v, sizeof(x));
 	return x != 0;
 }
@@ -663,7 +661,8 @@ static int judge_both(int fd, int level, int name, const void **v, socklen_t *n,
 {
 	int r = cong_judged(level, name, *v, *n, sys_setsockopt(fd, level, name, *v, *n));
 
-	if (r == 0 && level == SOL_SOCKET && name == SO_RCVLOWAT && kernel_int(fd, level, name, ret)) {
+	if (r == 0 && ((level == SOL_SOCKET && name == SO_RCVLOWAT) || (level == IPPROTO_TCP && name == TCP_FASTOPEN)) &&
+	    kernel_int(fd, level, name, ret)) {
 		*v = ret;
 		*n = sizeof(*ret);
 	}
@@ -673,7 +672,8 @@ static int judge_both(int fd, int level, int name, const void **v, socklen_t *n,
 int64_t sk_setsockopt(int fd, int level, int name, const void *v, socklen_t n)
 {
 	struct ent e = fd_get(fd);
-	bool kept = true;
+	struct fo_keys keys;
+	bool kept = true, keyed;
 	struct turn t;
 	struct sk *sk;
 	int r, number;
@@ -690,9 +690,14 @@ int64_t sk_setsockopt(int fd, int level, int name, const void *v, socklen_t n)
 				       judge_both(fd, level, name, &v, &n, &number);
 	if (r < 0)
 		return r;
+	keyed = e.kind == FD_LISTEN && level == IPPROTO_TCP && (name == TCP_FASTOPEN || name == TCP_FASTOPEN_KEY);
+	if (keyed)
+		fastopen_keys(fd, &keys);
 	if (!sk_enter(&t))
 		return nest_error(e);
 	sk = sk_find(&t, (sk_h){ e.h });
+	if (sk && keyed)
+		tcp_listen_keys(&t, sk, keys.key, keys.n);
 	if (sk)
 		kept = set_in_turn(&t, e, sk, level, name, v, n);
 	sk_leave(&t, false);

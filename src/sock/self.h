@@ -244,6 +244,13 @@ static inline bool is_wild(const void *p) { return (uintptr_t)p < 4096 || (uintp
 must_check int addr_parse(const void *sa, socklen_t n, struct ipaddr *ret, uint16_t *ret_port);
 void addr_emit(const struct ipaddr *a, uint16_t port, bool v6, void *sa, socklen_t *n);
 bool addr_is_loopback(const struct ipaddr *a);
+int64_t await_open(struct ent e);		/* the end of a handshake: 0 or what came of it */
+/* connect() that waits for data if it can; *ret_at_once: it is open, and data may go unasked. SK_PASS. */
+int64_t connect_by_send(int fd, const struct sockaddr *sa, socklen_t n, bool *ret_at_once);
+bool fastopen_is_on(void);			/* tcp_fastopen has 1 */
+bool fastopen_is_free(const struct tcp_opts *o);	/* no cookie is wanted */
+struct fo_keys { uint8_t key[32]; uint32_t n; };
+void fastopen_keys(int fd, struct fo_keys *ret);
 int64_t udp_autobind(int fd);			/* 0: ours now; else not */
 
 void opts_read_back(int fd, struct ent e, struct tcp_opts *o, uint32_t *rcvtimeo, uint32_t *sndtimeo);

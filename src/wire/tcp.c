@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * TCP header and options (RFC 9293 3.1, 3.2; RFC 7323 3.2; RFC 2018 2, 3).
+ * TCP header and options (RFC 9293 3.1, 3.2; RFC 7323 3.2; RFC 2018 2, 3; RFC 7413 4.1.1).
  *
  * Two shapes make up nearly all traffic: no options, and NOP NOP TS. Both are recognised
  * whole; everything else goes through the option walk, which takes each option only at its
  * exact length, as Linux does.
  *
  * The order of options when we emit is Linux's (tcp_options_write): MSS; timestamps, whose
- * two bytes of padding carry SACK-permitted in a SYN; NOP + window scale; NOP NOP SACK. Some
+ * two bytes of padding carry SACK-permitted in a SYN; NOP + window scale; Fast Open; NOP NOP SACK. Some
  * middleboxes and every fingerprint database know that order.
  */
 #include "wire/tcp.h"
@@ -19,9 +19,23 @@
 #define OPT_SACK_PERM	4
 #define OPT_SACK	5
 #define OPT_TS		8
+#define OPT_FO		34
+#define OPT_EXP		254
+#define FO_MAGIC	0xf989u
 
 #define TS_BYTES	12	/* NOP NOP TS, or SACK-permitted TS */
 #define TS_WORD		0x0101080au	/* NOP NOP TS length 10 */
+
+/* Linux's reading: only in a SYN; an odd length is as no option, another bad one undoes one before it. */
+static void parse_fo(const uint8_t *cookie, uint32_t len, bool exp, struct tcp_hdr *h)
+{
+	if (!(h->flags & TCP_F_SYN) || len % 2)
+		return;
+	h->fo.has = len == 0 || (len >= TCP_FO_MIN && len <= TCP_FO_MAX);
+	h->fo.exp = exp;
+	h->fo.len = h->fo.has ? (uint8_t)len : 0;
+	memcpy(h->fo.cookie, cookie, h->fo.len);
+}
 
 static void parse_option(const uint8_t *o, uint32_t len, struct tcp_hdr *h)
 {
@@ -57,6 +71,13 @@ static void parse_option(const uint8_t *o, uint32_t len, struct tcp_hdr *h)
 			h->ts_val = get_be32(o + 2);
 			h->ts_ecr = get_be32(o + 6);
 		}
+		break;
+	case OPT_FO:
+		parse_fo(o + 2, len - 2, false, h);
+		break;
+	case OPT_EXP:
+		if (len >= 4 && get_be16(o + 2) == FO_MAGIC)
+			parse_fo(o + 4, len - 4, true, h);
 		break;
 	default:	/* RFC 9293 3.1: an option not known MUST be skipped */
 		break;
@@ -105,6 +126,7 @@ bool wire_tcp_parse(const uint8_t *p, uint32_t avail, struct tcp_hdr *ret)
 	ret->has_ts = ret->has_mss = ret->has_ws = ret->sack_permitted = false;
 	ret->ws = 0;
 	ret->n_sack = 0;
+	ret->fo.has = false;
 	ret->mss = 0;
 	ret->ts_val = ret->ts_ecr = 0;
 
@@ -129,6 +151,11 @@ static uint32_t sack_room(const struct tcp_hdr *h, uint32_t used)
 	return min_u32(want, (left - 4) / 8);
 }
 
+static uint32_t fo_len(const struct tcp_hdr *h)
+{
+	return h->fo.has ? ((h->fo.exp ? 4u : 2u) + h->fo.len + 3u) & ~3u : 0;
+}
+
 /* Bytes of all options but SACK blocks. */
 static uint32_t fixed_opts_len(const struct tcp_hdr *h)
 {
@@ -142,7 +169,7 @@ static uint32_t fixed_opts_len(const struct tcp_hdr *h)
 		n += 4;
 	if (h->has_ws)
 		n += 4;
-	return n;
+	return n + fo_len(h);
 }
 
 uint32_t wire_tcp_emit_len(const struct tcp_hdr *h)
@@ -151,6 +178,19 @@ uint32_t wire_tcp_emit_len(const struct tcp_hdr *h)
 	uint32_t blocks = sack_room(h, n);
 
 	return TCP_HDR_MIN + n + (blocks ? 4 + 8 * blocks : 0);
+}
+
+static uint8_t *emit_fo(uint8_t *o, const struct tcp_fo *fo, uint32_t bytes)
+{
+	uint32_t n = (fo->exp ? 4u : 2u) + fo->len;
+
+	memset(o, OPT_NOP, bytes);
+	o[0] = fo->exp ? OPT_EXP : OPT_FO;
+	o[1] = (uint8_t)n;
+	if (fo->exp)
+		put_be16(o + 2, FO_MAGIC);
+	memcpy(o + n - fo->len, fo->cookie, fo->len);
+	return o + bytes;
 }
 
 static uint8_t *emit_fixed_opts(uint8_t *o, const struct tcp_hdr *h)
@@ -173,6 +213,8 @@ static uint8_t *emit_fixed_opts(uint8_t *o, const struct tcp_hdr *h)
 		put_be32(o, (uint32_t)OPT_NOP << 24 | OPT_WS << 16 | 3u << 8 | h->ws);
 		o += 4;
 	}
+	if (h->fo.has)
+		o = emit_fo(o, &h->fo, fo_len(h));
 	return o;
 }
 

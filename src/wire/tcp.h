@@ -12,6 +12,8 @@
 #define TCP_HDR_MAX	60
 #define TCP_CSUM_OFF	16	/* of the checksum field, from the start of the header */
 #define TCP_SACK_MAX	4	/* blocks that 40 bytes of options can hold; 3 beside timestamps */
+#define TCP_FO_MIN	4	/* bytes of a Fast Open cookie (RFC 7413 4.1.1) */
+#define TCP_FO_MAX	16
 #define TCP_WS_MAX	14	/* RFC 7323 2.3 */
 
 #define TCP_F_FIN	0x01u
@@ -22,6 +24,13 @@
 #define TCP_F_URG	0x20u
 #define TCP_F_ECE	0x40u
 #define TCP_F_CWR	0x80u
+
+struct tcp_fo {			/* Fast Open option (RFC 7413 4.1.1) */
+	bool	 has;
+	bool	 exp;		/* as it was before it had a number: kind 254, magic 0xf989 */
+	uint8_t	 len;		/* of the cookie: 4..16 and even; 0: one is asked for */
+	uint8_t	 cookie[TCP_FO_MAX];
+};
 
 struct tcp_hdr {		/* all in host order */
 	uint16_t sport, dport;
@@ -37,6 +46,7 @@ struct tcp_hdr {		/* all in host order */
 	uint16_t mss;
 	uint32_t ts_val, ts_ecr;
 	uint32_t sack[TCP_SACK_MAX][2];	/* left edge, right edge (one past) */
+	struct tcp_fo fo;	/* of a SYN */
 };
 
 /*

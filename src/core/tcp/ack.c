@@ -129,6 +129,7 @@ void tcp_ack_on_data_sent(struct turn *t, struct tcb *b)
 {
 	uint32_t now = tcp_now_ms(t);
 
+	b->flags &= ~TCB_F_WR_WAITS;
 	if (now - b->last_rcv_ms < b->ato_ms)
 		b->pingpong = 1;
 	b->last_snd_ms = now;
@@ -166,6 +167,10 @@ void tcp_ack_decide(struct turn *t, struct sk *sk)
 
 	if (!(b->ack_flags & ACK_SCHED))
 		return;
+	if (unlikely(b->flags & TCB_F_WR_WAITS)) {	/* Linux: its data will carry it */
+		b->delack_at = min_u64(b->delack_at, t->now + TCP_DELACK_MAX_MS * NS_PER_MS);
+		return;
+	}
 	/* RFC 9293 3.8.6.3 (MUST-58, SHLD-18): at least every second full-sized segment. */
 	if ((b->ack_flags & ACK_NOW) || b->rcv_nxt - b->rcv_wup > b->rcv_mss ||
 	    (b->quick && !b->pingpong) || b->ooo.n)
@@ -194,6 +199,9 @@ void tcp_ack_on_read(struct turn *t, struct sk *sk, bool copied)
 	/* RFC 9293 3.8.6.2.2: an update only when the window at least doubles, so that it is
 	 * worth a packet; picking is skipped while the window is more than half open. */
 	left = tcp_window_left(b);
+	/* What a SYN-ACK offers is a first bid, as small as its field: the first ACK raises it. */
+	if (b->segs_out <= 1 && 2 * left > b->rcv_wnd)
+		return;
 	if (2 * left <= min_u32(sk->rcvbuf / 2, b->window_clamp)) {
 		uint32_t room = tcp_window_pick(t, sk);
 

@@ -44,6 +44,7 @@ static void uncount(struct turn *t, struct tcb *b)
 
 void tcp_release(struct turn *t, struct sk *sk)
 {
+	tcp_tfo_end(t, sk, false);
 	tcp_embryo_unlink(t, sk);
 	tcp_purge_tx(t, sk);
 	tcp_rx_purge(t, sk);
@@ -61,6 +62,8 @@ void tcp_done(struct turn *t, struct sk *sk, enum tcp_event e, int err)
 {
 	struct tcb *b = tcb_of(sk);
 
+	tcp_tfo_over(t, sk);
+	tcp_tfo_end(t, sk, e == TE_R_RST);
 	tcp_event(t, sk, e);
 	tcp_tmr_stop_all(t, sk);
 	tcp_purge_tx(t, sk);
@@ -70,7 +73,7 @@ void tcp_done(struct turn *t, struct sk *sk, enum tcp_event e, int err)
 	b->n_sacks = 0;
 	if (e != TE_CLOSE)	/* disconnected: not shut, but not connected either */
 		b->flags |= TCB_F_DEAD;
-	b->flags &= ~(TCB_F_FIN_OWED | TCB_F_SYN_OWED);
+	b->flags &= ~(TCB_F_FIN_OWED | TCB_F_SYN_OWED | TCB_F_DEFER | TCB_F_SYN_FO);
 	b->ack_flags = 0;
 	flow_remove(t, sk);
 	if (sk->flags & SK_F_ORPHAN ||
@@ -146,6 +149,8 @@ static uint32_t poll_mask(const struct turn *t, const struct sk *sk)
 		if (b->urg_state == TCP_URG_VALID)
 			m |= EPOLLPRI;
 	}
+	if (unlikely(b->flags & TCB_F_DEFER))	/* a write opens it */
+		m |= EPOLLOUT | EPOLLWRNORM;
 	if (sk_has_error(sk))
 		m |= EPOLLERR;
 	return m;

@@ -81,7 +81,7 @@ static void fill(struct turn *t, struct sk *sk, struct tcp_hdr *h, uint32_t *ret
 	h->ack = b->rcv_nxt;
 	h->wnd = (uint16_t)min_u32(wnd >> (b->rcv_wscale & 15), UINT16_MAX);
 	h->urg = 0;
-	h->has_mss = h->has_ws = h->sack_permitted = false;
+	h->has_mss = h->has_ws = h->sack_permitted = h->fo.has = false;
 	h->n_sack = 0;
 	h->has_ts = b->flags & TCB_F_TS;
 	if (h->has_ts) {	/* RFC 7323 3.2: on every segment once agreed */
@@ -233,48 +233,81 @@ void tcp_emit_ack(struct turn *t, struct sk *sk)
 		b->ack_flags |= ACK_SCHED | ACK_NOW;
 }
 
-int tcp_emit_syn(struct turn *t, struct sk *sk)
+static void fill_syn(struct turn *t, struct sk *sk, struct tcp_hdr *h, uint32_t *ret_wnd)
+{
+	struct tcb *b = tcb_of(sk);
+	bool first = sk->state == TCP_S_SYN_SENT;
+
+	fill(t, sk, h, ret_wnd);
+	h->seq = b->iss;
+	h->flags = (first ? TCP_F_SYN : TCP_F_SYN | TCP_F_ACK) | tcp_ecn_syn_flags(sk);
+	h->ack = first ? 0 : b->rcv_nxt;
+	/* RFC 7323 2.2: the window of a SYN is never scaled. */
+	*ret_wnd = min_u32(tcp_window_pick(t, sk), UINT16_MAX);
+	h->wnd = (uint16_t)*ret_wnd;
+	h->has_mss = true;
+	h->mss = b->advmss;
+	h->sack_permitted = b->flags & TCB_F_SACK;
+	h->has_ws = b->flags & TCB_F_WSCALE;
+	h->ws = b->rcv_wscale;
+}
+
+/* By itself, or in front of the data that goes with it. */
+static int post_syn(struct turn *t, struct sk *sk, const struct tcp_hdr *h)
+{
+	struct tcb *b = tcb_of(sk);
+	struct pkt *p;
+	pkt_h c;
+	int rc;
+
+	if (unlikely(b->flags & TCB_F_SYN_FO) && b->txq.head) {
+		p = pkt_slot(t, b->txq.head);
+		rc = post_data(t, sk, p, h, 0);
+		if (rc == 0) {
+			p->at = t->now;
+			p->n_sent = 1;
+			b->bytes_sent += p->tot;
+			b->data_segs_out++;
+		}
+		return rc;
+	}
+	c = pkt_get(t);
+	if (c.v == 0)
+		return -ENOBUFS;
+	rc = post(t, sk, pkt_at(t, c), h, 0);
+	pkt_put(t, c);
+	return rc;
+}
+
+int tcp_emit_syn_fo(struct turn *t, struct sk *sk, const struct tcp_fo *fo)
 {
 	struct tcb *b = tcb_of(sk);
 	struct tcp_hdr h;
-	uint32_t wnd;
-	pkt_h c;
+	uint32_t wnd = 0;
 	int rc = route(t, sk);
 
 	if (rc == 0) {
 		tcb_sync_mss(t, sk);
-		c = pkt_get(t);
-		if (c.v == 0) {
-			rc = -ENOBUFS;
-		} else {
-			fill(t, sk, &h, &wnd);
-			h.seq = b->iss;
-			h.flags = (sk->state == TCP_S_SYN_SENT ? TCP_F_SYN : TCP_F_SYN | TCP_F_ACK) |
-				  tcp_ecn_syn_flags(sk);
-			h.ack = sk->state == TCP_S_SYN_SENT ? 0 : b->rcv_nxt;
-			/* RFC 7323 2.2: the window of a SYN is never scaled. */
-			wnd = min_u32(tcp_window_pick(t, sk), UINT16_MAX);
-			h.wnd = (uint16_t)wnd;
-			h.has_mss = true;
-			h.mss = b->advmss;
-			h.sack_permitted = b->flags & TCB_F_SACK;
-			h.has_ws = b->flags & TCB_F_WSCALE;
-			h.ws = b->rcv_wscale;
-			rc = post(t, sk, pkt_at(t, c), &h, 0);
-			pkt_put(t, c);
-		}
+		fill_syn(t, sk, &h, &wnd);
+		if (fo)
+			h.fo = *fo;
+		else if (unlikely(b->flags & TCB_F_SYN_FO))
+			tcp_tfo_fill(t, sk, &h.fo);
+		rc = post_syn(t, sk, &h);
 	}
 	if (rc != 0) {
 		b->flags |= TCB_F_SYN_OWED;
 		rc = failed(t, sk, rc);
 		return rc == -EAGAIN || rc == -ENOBUFS ? 0 : rc;
 	}
-	b->flags &= ~TCB_F_SYN_OWED;
+	b->flags &= ~(TCB_F_SYN_OWED | TCB_F_SYN_FO);	/* RFC 7413 4.2: sent again without */
 	sent(t, b, wnd);
 	b->last_snd_ms = tcp_now_ms(t);
 	ev(t, EV_TCP_OUT, sk->self, b->iss, 0);
 	return 0;
 }
+
+int tcp_emit_syn(struct turn *t, struct sk *sk) { return tcp_emit_syn_fo(t, sk, NULL); }
 
 void tcp_emit_rst(struct turn *t, struct sk *sk)
 {

@@ -90,6 +90,7 @@ static void reset_in(struct turn *t, struct sk *sk, const struct tcp_seg *s)
 static void opened(struct turn *t, struct sk *sk)
 {
 	tcb_established(t, sk);
+	tcb_of(sk)->delivered++;	/* the SYN */
 	if (sk->flags & SK_F_WR_SHUT) {		/* shutdown() came before the handshake's end */
 		tcp_event(t, sk, TE_CLOSE);
 		tcb_of(sk)->flags |= TCB_F_FIN_OWED;
@@ -108,10 +109,16 @@ static bool syn_ack_in(struct turn *t, struct sk *sk, struct tcp_seg *s)
 		tcp_rtt_sample(&b->rtt, rtt_us);
 	b->flags &= ~TCB_F_SYN_OWED;
 	tcb_take_syn(t, sk, s);
-	b->snd_una = s->h.ack;
+	b->snd_una = b->iss + 1;
 	b->snd_wl2 = s->h.ack;
 	tcp_event(t, sk, TE_R_SYNACK);
 	opened(t, sk);
+	if (unlikely(b->early_flags & TFO_ASKED || b->flags & TCB_F_SYN_DATA))
+		tcp_tfo_syn_acked(t, sk, s);
+	if (unlikely(b->flags & TCB_F_WR_WAITS)) {	/* its data is soon: an interactive peer */
+		b->ato_ms = TCP_DELACK_MIN_MS;
+		tcp_ack_quick(b, TCP_QUICKACKS);
+	}
 	b->ack_flags |= ACK_SCHED | ACK_NOW;
 	sk_work(t, sk);
 	return true;
@@ -123,7 +130,12 @@ static bool syn_sent(struct turn *t, struct sk *sk, struct tcp_seg *s)
 	struct tcb *b = tcb_of(sk);
 	bool ack = s->h.flags & TCP_F_ACK;
 
-	if (ack && s->h.ack != b->snd_nxt) {	/* first: only our SYN can be acknowledged */
+	if (unlikely(b->flags & TCB_F_DEFER)) {	/* there is nobody yet */
+		tcp_reply_rst(t, s);
+		return false;
+	}
+	/* First: only our SYN can be acknowledged, and the data with it. */
+	if (ack && (!after(s->h.ack, b->snd_una) || after(s->h.ack, b->snd_nxt))) {
 		ev(t, EV_TCP_ACK_UNSENT, sk->self, s->h.ack, b->snd_nxt);
 		tcp_reply_rst(t, s);
 		return false;
@@ -162,6 +174,12 @@ static bool in_window(const struct tcb *b, const struct tcp_seg *s)
 	       !after(s->seq, b->rcv_nxt + tcp_window_left(b));
 }
 
+/* Our SYN-ACK may have been lost. */
+static bool awaits_ack(const struct sk *sk)
+{
+	return sk->state == TCP_S_SYN_RCVD || tcb_of_const(sk)->flags & TCB_F_FASTOPEN;
+}
+
 static void refuse(struct turn *t, struct sk *sk, const struct tcp_seg *s)
 {
 	struct tcb *b = tcb_of(sk);
@@ -170,7 +188,7 @@ static void refuse(struct turn *t, struct sk *sk, const struct tcp_seg *s)
 		return;
 	if (s->h.flags & TCP_F_SYN) {
 		/* In SYN_RCVD the peer repeats its SYN because our answer was lost. */
-		if (sk->state == TCP_S_SYN_RCVD && s->seq == b->irs) {
+		if (awaits_ack(sk) && s->seq == b->irs) {
 			if (tcp_oow_allowed(t, b) && tcp_emit_syn(t, sk) != 0)
 				b->flags |= TCB_F_SYN_OWED;
 			return;
@@ -235,10 +253,14 @@ static bool validate(struct turn *t, struct sk *sk, const struct tcp_seg *s)
 		return false;
 	}
 	if (s->h.flags & TCP_F_SYN) {	/* RFC 5961 4.2 */
-		if (sk->state == TCP_S_SYN_RCVD && s->seq == b->irs) {
+		if (awaits_ack(sk) && s->seq == b->irs) {
 			/* Simultaneous open: their SYN-ACK acknowledges our SYN. */
-			if ((s->h.flags & TCP_F_ACK) && s->h.ack == b->snd_nxt)
+			if ((s->h.flags & TCP_F_ACK) && s->h.ack == b->snd_nxt && sk->state == TCP_S_SYN_RCVD) {
+				/* Linux: a SYN that came twice. */
+				tcp_dsack_set(t, b, s->seq, s->seq + 1);
+				b->ack_flags |= ACK_SCHED | ACK_NOW;
 				return true;
+			}
 			refuse(t, sk, s);
 			return false;
 		}
@@ -275,7 +297,7 @@ static bool syn_rcvd_ack(struct turn *t, struct sk *sk, struct tcp_seg *s)
 {
 	struct tcb *b = tcb_of(sk);
 
-	if (s->h.ack != b->snd_nxt) {
+	if (!after(s->h.ack, b->snd_una) || after(s->h.ack, b->snd_nxt)) {
 		ev(t, EV_TCP_ACK_UNSENT, sk->self, s->h.ack, b->snd_nxt);
 		tcp_reply_rst(t, s);
 		return false;
@@ -289,7 +311,7 @@ static bool syn_rcvd_ack(struct turn *t, struct sk *sk, struct tcp_seg *s)
 			tcp_rtt_sample(&b->rtt, (uint32_t)((t->now - sent) / NS_PER_US));
 	}
 	b->flags &= ~TCB_F_SYN_OWED;
-	b->snd_una = s->h.ack;
+	b->snd_una = b->iss + 1;
 	b->snd_wnd = s->wnd;
 	b->max_wnd = max_u32(b->max_wnd, s->wnd);
 	b->snd_wl1 = s->seq;
@@ -384,6 +406,8 @@ static bool take_ack(struct turn *t, struct sk *sk, struct tcp_seg *s)
 	if (!(s->h.flags & TCP_F_ACK))
 		return false;
 	if (sk->state == TCP_S_SYN_RCVD && !syn_rcvd_ack(t, sk, s))
+		return false;
+	if (unlikely(b->flags & TCB_F_FASTOPEN) && !tcp_tfo_ack(t, sk, s))
 		return false;
 	if (after(s->h.ack, b->snd_nxt)) {	/* of what was never sent: ACK and drop */
 		ev(t, EV_TCP_ACK_UNSENT, sk->self, s->h.ack, b->snd_nxt);
@@ -522,6 +546,19 @@ static void text(struct turn *t, struct sk *sk, struct tcp_seg *s)
 		fin(t, sk);
 }
 
+void tcp_syn_text(struct turn *t, struct sk *sk, struct tcp_seg *s)
+{
+	struct tcb *b = tcb_of(sk);
+	uint16_t ato_ms = b->ato_ms;
+	uint8_t quick = b->quick;
+
+	s->seq++;		/* the SYN is done with */
+	s->h.flags &= (uint8_t)~TCP_F_SYN;
+	text(t, sk, s);
+	b->ato_ms = ato_ms;	/* Linux: it says nothing of how data comes */
+	b->quick = quick;
+}
+
 /* ---- the whole ------------------------------------------------------------------------------ */
 
 static enum verdict verdict_of(const struct tcp_seg *s)
@@ -538,9 +575,7 @@ enum verdict tcp_conn_input(struct turn *t, struct sk *sk, struct tcp_seg *s)
 	if (sk->state == TCP_S_SYN_SENT) {
 		if (!syn_sent(t, sk, s))
 			return V_DROP;
-		s->seq++;	/* the SYN is done with */
-		s->h.flags &= (uint8_t)~TCP_F_SYN;
-		text(t, sk, s);
+		tcp_syn_text(t, sk, s);
 		return verdict_of(s);
 	}
 	if (!validate(t, sk, s))
@@ -564,7 +599,7 @@ static bool is_simple(const struct tcb *b, const struct tcp_seg *s)
 {
 	return (s->h.flags & ~TCP_F_PSH) == TCP_F_ACK && s->seq == b->rcv_nxt &&
 	       !before(s->h.ack, b->snd_una) && !after(s->h.ack, b->snd_nxt) &&
-	       s->h.n_sack == 0 && b->ca_state == TCP_CA_OPEN && b->ooo.n == 0 &&
+	       s->h.n_sack == 0 && !(b->flags & TCB_F_FASTOPEN) && b->ca_state == TCP_CA_OPEN && b->ooo.n == 0 &&
 	       b->urg_state != TCP_URG_NOTYET && s->len <= tcp_window_left(b) &&
 	       s->h.has_ts == !!(b->flags & TCB_F_TS) &&
 	       (!s->h.has_ts || !before(s->h.ts_val, b->ts_recent)) && tcp_ecn_is_plain(b, s);
@@ -656,6 +691,12 @@ static void too_big(struct turn *t, struct sk *sk, uint32_t mtu)
 	b->pmtu = (uint16_t)mtu;
 	ev(t, EV_ICMP_TOO_BIG, sk->self, mtu, was);
 	tcb_sync_mss(t, sk);
+	if (sk->state == TCP_S_SYN_SENT) {	/* Linux: a plain SYN follows at once */
+		b->total_retrans++;
+		if (tcp_emit_syn(t, sk) != 0)
+			b->flags |= TCB_F_SYN_OWED;
+		return;
+	}
 	tcp_recover_on_mtu(t, sk);
 	sk_work(t, sk);
 }
@@ -669,11 +710,16 @@ void tcp_icmp(struct turn *t, const struct icmp_quote *q)
 		return;
 	b = tcb_of(sk);
 	/* RFC 5927 4: believed only about something in flight. */
-	if (before(q->seq, b->snd_una) || !before(q->seq, b->snd_nxt))
+	if (before(q->seq, b->snd_una - !!(b->flags & TCB_F_FASTOPEN)) || !before(q->seq, b->snd_nxt + !!(b->flags & TCB_F_FASTOPEN)))
 		return;
 	if (q->mtu) {
-		if (tcp_is_sync(sk->state))
+		if (tcp_is_sync(sk->state) || (sk->state == TCP_S_SYN_SENT && b->flags & TCB_F_SYN_DATA))
 			too_big(t, sk, q->mtu);
+		return;
+	}
+	/* Linux: one that a SYN opened by itself counts as open when it is accepted. */
+	if (b->flags & TCB_F_FASTOPEN && sk->flags & SK_F_EMBRYO && q->err > 0) {
+		tcp_done(t, sk, TE_EXPIRE, q->err);
 		return;
 	}
 	if (sk->state == TCP_S_SYN_SENT || (sk->state == TCP_S_SYN_RCVD && q->hard)) {

@@ -102,6 +102,8 @@ void tcp_embryo_unlink(struct turn *t, struct sk *sk)
 
 	if (!(sk->flags & SK_F_EMBRYO))
 		return;
+	if (sk->kind == SK_TCP)
+		tcp_tfo_end(t, sk, false);
 	lsk = sk_find(t, (sk_h){ sk->parent });
 	sk->flags &= ~SK_F_EMBRYO;
 	sk->parent = 0;
@@ -239,6 +241,46 @@ static bool adopt(struct turn *t, struct sk *lsk, struct sk *sk)
 	return true;
 }
 
+/* RFC 7413 4.2.2: the SYN's data is the user's at once, and so is the connection. */
+static void open_at_once(struct turn *t, struct sk *lsk, struct tcp_seg *s, uint32_t isn, const struct tcp_fo *fo)
+{
+	struct syn_req r = req_of_syn(s, isn);
+	struct sk *sk = tcp_embryo_build(t, lsk, &r, s->in);
+	struct tcp_listen *l = listen_of(lsk);
+	struct tcb *b;
+
+	if (!sk)
+		return;
+	if (flow_insert(t, sk) != 0) {
+		tcp_free(t, sk);
+		return;
+	}
+	if (ip_route(t, &sk->raddr, &sk->laddr, &sk->path) == 0)
+		tcb_sync_mss(t, sk);
+	b = tcb_of(sk);
+	b->snd_una = b->iss + 1;
+	b->snd_wnd = b->max_wnd = s->wnd;
+	tcp_event(t, sk, TE_R_ACK_SYN);
+	tcb_established(t, sk);
+	b->flags |= TCB_F_FASTOPEN;
+	l->n_fo++;
+	tcp_tmr_rearm(t, sk, TCP_RTX_SYNACK);
+	ev(t, EV_TCP_TFO_IN, sk->self, s->len, l->n_fo);
+	sk->flags |= SK_F_EMBRYO;
+	sk->parent = lsk->self;
+	acc_push(t, l, sk);
+	b->rcv_wup = b->rcv_nxt;
+	b->rcv_wnd = min_u32(min_u32(sk->rcvbuf / 2, b->window_clamp), UINT16_MAX);
+	if (s->len) {
+		b->early_flags |= TFO_TAKEN;
+		tcp_syn_text(t, sk, s);
+	}
+	if (tcp_emit_syn_fo(t, sk, fo) != 0)
+		b->flags |= TCB_F_SYN_OWED;
+	ev(t, EV_TCP_ACCEPT_READY, sk->self, lsk->self, l->n_accept);
+	listener_ready(t, lsk, true);
+}
+
 /* A SYN is answered: by an embryo with a socket, by one of 64 bytes, or by nobody. */
 static void answer_syn(struct turn *t, struct sk *lsk, struct tcp_seg *s, uint32_t isn)
 {
@@ -246,14 +288,20 @@ static void answer_syn(struct turn *t, struct sk *lsk, struct tcp_seg *s, uint32
 	bool cookie = embryos_are_full(l) || (l->n_embryos >= TCP_FULL_EMBRYOS && !tcp_synq_has_room(t));
 	bool full = !cookie && l->n_embryos < TCP_FULL_EMBRYOS;
 	struct syn_req r = req_of_syn(s, isn);
-	struct sk *sk = tcp_embryo_build(t, lsk, &r, s->in);
+	struct tcp_fo fo = { .has = false };
+	struct sk *sk;
 
+	if (!cookie && tcp_tfo_syn(t, lsk, s, &fo)) {
+		open_at_once(t, lsk, s, isn, &fo);
+		return;
+	}
+	sk = tcp_embryo_build(t, lsk, &r, s->in);
 	if (!sk || (full && !adopt(t, lsk, sk)))
 		return;
 	if (cookie)
 		tcp_cookie_make(t, lsk, sk, &r);
 	/* A route that is missing now may be there for the repetition. */
-	if (tcp_emit_syn(t, sk) != 0)
+	if (tcp_emit_syn_fo(t, sk, &fo) != 0)
 		tcb_of(sk)->flags |= TCB_F_SYN_OWED;
 	if (full)
 		return;
@@ -358,7 +406,7 @@ enum verdict tcp_listen_input(struct turn *t, struct sk *lsk, struct tcp_seg *s,
 		overflow(t, lsk);
 	else
 		answer_syn(t, lsk, s, isn);
-	return V_DROP;
+	return s->pkt.v ? V_DROP : V_TAKEN;
 }
 
 bool tcp_embryo_done(struct turn *t, struct sk *sk, const struct tcp_seg *s)
@@ -449,7 +497,8 @@ struct sk *tcp_accept(struct turn *t, struct sk *lsk)
 	}
 	acc_cut(t, l, sk);
 	sk->flags &= ~SK_F_EMBRYO;
-	sk->parent = 0;
+	if (sk->kind != SK_TCP || !(tcb_of(sk)->flags & TCB_F_FASTOPEN))	/* F1 of tfo.c */
+		sk->parent = 0;
 	listener_ready(t, lsk, false);
 	if (sk->kind == SK_TCP)
 		tcp_ready_sync(t, sk, 0);

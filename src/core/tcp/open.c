@@ -68,7 +68,11 @@ uint16_t tcb_advmss(const struct sk *sk)
 {
 	const struct tcb *b = tcb_of_const(sk);
 	uint32_t mtu = sk->path.mtu ? sk->path.mtu : TCP_DEF_MSS + 40;
-	uint32_t m = mtu > ip_tcp_bytes(b) ? mtu - ip_tcp_bytes(b) : TCP_MIN_MSS;
+	uint32_t m;
+
+	if (b->pmtu)
+		mtu = min_u32(mtu, b->pmtu);
+	m = mtu > ip_tcp_bytes(b) ? mtu - ip_tcp_bytes(b) : TCP_MIN_MSS;
 
 	if (b->user_mss)
 		m = min_u32(m, b->user_mss);

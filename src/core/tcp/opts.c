@@ -105,6 +105,8 @@ void tcp_set_opts(struct turn *t, struct sk *sk, const struct tcp_opts *o)
 	b->window_clamp = o->window_clamp ? o->window_clamp : UINT32_MAX;
 	b->defer_accept_s = (uint16_t)min_u32(o->defer_accept_s, UINT16_MAX);
 	b->notsent_lowat = o->notsent_lowat;
+	b->early_flags = (uint8_t)((b->early_flags & ~(TFO_CONNECT | TFO_NO_COOKIE)) |
+				   flag_if(o->fo_connect, TFO_CONNECT) | flag_if(o->fo_no_cookie, TFO_NO_COOKIE));
 	sk->tos = o->tos;
 	sk->ttl = o->ttl;
 	sk->flags = o->zerocopy ? sk->flags | SK_F_ZEROCOPY : sk->flags & ~SK_F_ZEROCOPY;
@@ -145,6 +147,7 @@ void tcp_get_opts(struct turn *t, struct sk *sk, struct tcp_opts *ret)
 		.linger_s = b->linger_s, .cc = b->cc_wanted, .max_pacing = b->max_rate,
 		.ecn = b->ecn & ECN_WANTED ? TCP_ECN_ASK : b->ecn & ECN_ANSWER ? TCP_ECN_ANSWER : TCP_ECN_OFF,
 		.oobinline = !!(b->flags & TCB_F_OOBINLINE), .thin = !!(b->flags & TCB_F_THIN),
+		.fo_connect = !!(b->early_flags & TFO_CONNECT), .fo_no_cookie = !!(b->early_flags & TFO_NO_COOKIE),
 		.tos = sk->tos, .ttl = sk->ttl,
 		.v6only = !!(sk->flags & SK_F_V6ONLY), .reuseaddr = !!(sk->flags & SK_F_REUSEADDR),
 		.family6 = !!(sk->flags & SK_F_FAMILY6), .zerocopy = !!(sk->flags & SK_F_ZEROCOPY),
@@ -166,6 +169,8 @@ static uint32_t segs(uint32_t bytes, const struct tcb *b)
 static void info_state(const struct sk *sk, const struct tcb *b, struct tcp_info *i)
 {
 	i->tcpi_state = linux_state[sk->state < N_TCP_STATES ? sk->state : 0];
+	if (sk->state == TCP_S_ESTABLISHED && b->flags & TCB_F_FASTOPEN)
+		i->tcpi_state = linux_state[TCP_S_SYN_RCVD];
 	i->tcpi_ca_state = b->ca_state;
 	i->tcpi_retransmits = b->n_rtx;
 	i->tcpi_probes = b->n_probes;
@@ -173,6 +178,7 @@ static void info_state(const struct sk *sk, const struct tcb *b, struct tcp_info
 	i->tcpi_options = (uint8_t)((b->flags & TCB_F_TS ? TCPI_OPT_TIMESTAMPS : 0) |
 				    (b->flags & TCB_F_SACK ? TCPI_OPT_SACK : 0) |
 				    (b->flags & TCB_F_WSCALE ? TCPI_OPT_WSCALE : 0) |
+				    (b->early_flags & TFO_TAKEN ? TCPI_OPT_SYN_DATA : 0) |
 				    (b->ecn & ECN_OK ? TCPI_OPT_ECN : 0) |
 				    (b->ecn & ECN_SEEN ? TCPI_OPT_ECN_SEEN : 0));
 	i->tcpi_snd_wscale = b->snd_wscale & 15;

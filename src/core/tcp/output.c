@@ -299,6 +299,10 @@ static void keep_timer(struct turn *t, struct sk *sk)
 {
 	struct tcb *b = tcb_of(sk);
 
+	if (unlikely(b->flags & TCB_F_FASTOPEN)) {	/* the SYN-ACK's runs */
+		tcp_tmr_sync(t, sk);
+		return;
+	}
 	if (b->snd_nxt != b->snd_una) {
 		if (b->rtx_kind != TCP_RTX_RTO)
 			tcp_tmr_rearm(t, sk, TCP_RTX_RTO);
@@ -382,8 +386,8 @@ static enum go send_what_may_go(struct turn *t, struct sk *sk)
 
 	if (unlikely(b->frto == TCP_FRTO_NEW))
 		return send_for_frto(t, sk);
-	if (unlikely(b->lost_out))
-		go = send_lost(t, sk);
+	if (unlikely(b->lost_out))	/* Linux: nothing goes again before the SYN-ACK is acknowledged */
+		go = b->flags & TCB_F_FASTOPEN ? GO_WINDOW : send_lost(t, sk);
 	if (b->tx_next && !b->lost_out)
 		go = send_fresh(t, sk);
 	return go;

@@ -92,6 +92,13 @@ uint32_t tcp_tune_keepidle_s(const struct turn *t);
 uint32_t tcp_tune_keepintvl_s(const struct turn *t);
 uint32_t tcp_tune_keepcnt(const struct turn *t);
 uint32_t tcp_tune_notsent_lowat(const struct turn *t);
+#define TFO_CLIENT		0x1u	/* bits of tcp_fastopen */
+#define TFO_SERVER		0x2u
+#define TFO_CLIENT_NO_COOKIE	0x4u
+#define TFO_SERVER_NO_COOKIE	0x200u
+#define TFO_SERVER_ALL		0x400u	/* listeners need not say TCP_FASTOPEN */
+uint32_t tcp_tune_fastopen(const struct turn *t);
+uint32_t tcp_tune_fastopen_off_s(const struct turn *t);	/* after a black hole; 0: none is looked for */
 uint8_t	 tcp_tune_ecn(const struct turn *t);		/* TCP_ECN_* */
 /* The socket's own or the system's; UINT32_MAX: none. */
 static inline uint32_t tcp_notsent_lowat(const struct turn *t, const struct tcb *b)
@@ -123,6 +130,7 @@ enum verdict tcp_conn_input(struct turn *t, struct sk *sk, struct tcp_seg *s);
  * with *ret_isn. Else it has been dealt with. May free sk. */
 must_check bool tcp_timewait_input(struct turn *t, struct sk *sk, struct tcp_seg *s, uint32_t *ret_isn);
 void tcp_enter_timewait(struct turn *t, struct sk *sk);
+void tcp_syn_text(struct turn *t, struct sk *sk, struct tcp_seg *s);	/* what came with a SYN that opened sk */
 enum verdict tcp_listen_input(struct turn *t, struct sk *lsk, struct tcp_seg *s, uint32_t isn);
 /* The handshake's last ACK has come for an embryo. False: the accept queue is full, drop it. */
 must_check bool tcp_embryo_done(struct turn *t, struct sk *sk, const struct tcp_seg *s);
@@ -153,6 +161,21 @@ void tcp_cookie_make(struct turn *t, struct sk *lsk, struct sk *sk, const struct
 /* True: s acknowledges such an answer of ours; *ret is what the SYN was. */
 must_check bool tcp_cookie_check(struct turn *t, struct sk *lsk, const struct tcp_seg *s, struct syn_req *ret);
 
+/* ---- tfo.c: TCP Fast Open (RFC 7413) ----------------------------------------------------------- */
+
+/* connect(): true: nothing is sent until there is data. May set TCB_F_SYN_FO. */
+must_check bool tcp_tfo_defers(struct turn *t, struct sk *sk, const struct tcp_opts *o);
+void tcp_tfo_fill(struct turn *t, struct sk *sk, struct tcp_fo *fo);	/* the option of our SYN */
+/* Our SYN is answered: what of its data was not taken goes again. snd_una is past the SYN. */
+void tcp_tfo_syn_acked(struct turn *t, struct sk *sk, const struct tcp_seg *s);
+void tcp_tfo_on_timeout(struct turn *t, struct sk *sk, bool expired);	/* is it a black hole? */
+/* A SYN at a listener: true: it opens a connection by itself. *ret is for the answer, either way. */
+must_check bool tcp_tfo_syn(struct turn *t, struct sk *lsk, const struct tcp_seg *s, struct tcp_fo *ret);
+/* The first segment after our answer, with TCB_F_FASTOPEN. False: it is done with. */
+must_check bool tcp_tfo_ack(struct turn *t, struct sk *sk, const struct tcp_seg *s);
+void tcp_tfo_over(struct turn *t, struct sk *sk);	/* the connection ends: did anything come? */
+void tcp_tfo_end(struct turn *t, struct sk *sk, bool reset);	/* it is no longer half open */
+
 /* ---- ack.c: acknowledging and the receive window -------------------------------------------- */
 
 void tcp_ack_on_data(struct turn *t, struct sk *sk, const struct tcp_seg *s);
@@ -175,8 +198,15 @@ must_check int tcp_emit_ctl(struct turn *t, struct sk *sk, uint32_t seq, uint8_t
 void tcp_emit_ack(struct turn *t, struct sk *sk);	/* now, or owed */
 /* SYN or SYN-ACK by state; now, or owed (0 then too). Else ip_route()'s error. */
 must_check int tcp_emit_syn(struct turn *t, struct sk *sk);
+must_check int tcp_emit_syn_fo(struct turn *t, struct sk *sk, const struct tcp_fo *fo);	/* with that option */
 void tcp_emit_rst(struct turn *t, struct sk *sk);	/* for a connection */
 void tcp_reply_rst(struct turn *t, const struct tcp_seg *s);	/* RFC 9293 3.10.7.1 */
+
+/* ---- user.c ------------------------------------------------------------------------------------ */
+
+/* Queues up to `left` bytes in segments of `goal`. Bytes queued. */
+struct cursor;
+uint64_t tcp_queue(struct turn *t, struct sk *sk, struct cursor *c, uint64_t left, uint32_t goal);
 
 /* ---- output.c ------------------------------------------------------------------------------- */
 
@@ -305,6 +335,8 @@ static inline bool tcp_ecn_is_plain(const struct tcb *b, const struct tcp_seg *s
 void tcp_recover_on_ack(struct turn *t, struct sk *sk, const struct tcp_seg *s, struct tcp_acked *a);
 void tcp_recover_on_rto(struct turn *t, struct sk *sk);
 void tcp_recover_on_reorder(struct turn *t, struct sk *sk);	/* the reordering window is over */
+/* The answer to our SYN left out what came with it: lost, but not by congestion. */
+void tcp_recover_on_syn(struct turn *t, struct sk *sk);
 /* The path's MTU shrank: what no longer fits is lost, but not by congestion. */
 void tcp_recover_on_mtu(struct turn *t, struct sk *sk);
 

@@ -509,3 +509,18 @@ void tcp_recover_on_mtu(struct turn *t, struct sk *sk)
 		slot = p->next;
 	}
 }
+
+void tcp_recover_on_syn(struct turn *t, struct sk *sk)
+{
+	struct tcb *b = tcb_of(sk);
+	uint32_t slot = b->txq.head, left = t->map->pkt_mask + 1;
+
+	for (; slot != 0 && slot != b->tx_next && left; left--) {
+		tcp_mark_lost(b, pkt_slot(t, slot));
+		slot = pkt_slot(t, slot)->next;
+	}
+	b->recovery_point = b->snd_nxt;
+	b->prior_ssthresh = 0;
+	forget_undo(b);
+	set_state(t, b, TCP_CA_LOSS);
+}

@@ -101,7 +101,7 @@ void tcp_event(struct turn *t, struct sk *sk, enum tcp_event e)
 struct sums { uint32_t sacked, lost, retrans, n_sacked, bytes, wmem, n; };
 
 /* B2 and B3: one walk over the send queue. */
-static bool check_txq(struct turn *t, const struct tcb *b)
+static bool check_txq(struct turn *t, const struct sk *sk, const struct tcb *b)
 {
 	struct sums s = { 0, 0, 0, 0, 0, 0, 0 };
 	uint32_t at = 0, first_unsent = 0, slot = b->txq.head;
@@ -112,7 +112,7 @@ static bool check_txq(struct turn *t, const struct tcb *b)
 
 		if (++s.n > b->txq.n || (s.n > 1 && p->seq != at))
 			return false;
-		if (s.n == 1 && after(p->seq, b->snd_una))
+		if (s.n == 1 && after(p->seq, b->snd_una + (sk->state < TCP_S_ESTABLISHED)))	/* the SYN is not in it */
 			return false;
 		if (len != p->tot + !!(p->flags & PKT_F_FIN))
 			return false;
@@ -208,7 +208,7 @@ void tcp_check(struct turn *t, struct sk *sk)
 		return;
 	if (after(b->snd_una, b->snd_nxt) || after(b->snd_nxt, b->write_seq))	/* B1 */
 		goto broken;
-	if (!check_txq(t, b))
+	if (!check_txq(t, sk, b))
 		goto broken;
 	if (tcp_is_sync(sk->state) && after(b->rcv_nxt, b->rcv_wup + b->rcv_wnd + 1))	/* B6 */
 		goto broken;

@@ -19,9 +19,11 @@
  *			pending error may be left. May be freed. Nothing may be sent.
  *	LISTEN		sk->kind is SK_LISTEN and proto_area holds struct tcp_listen.
  *	SYN_SENT	snd_una = iss, snd_nxt = iss + 1; the retransmission timer runs or the SYN is
- *			owed. Data may not be queued.
+ *			owed. Data may not be queued, but what goes with the SYN (snd_nxt is past it). With TCB_F_DEFER nothing was sent, and data is awaited to go with.
  *	SYN_RCVD	as SYN_SENT, with irs known; an embryo, or one half of a simultaneous open.
- *	ESTABLISHED	data both ways.
+ *	ESTABLISHED	data both ways. With TCB_F_FASTOPEN (then in any later state, too) our SYN-ACK is
+ *			not acknowledged: its timer runs instead of that of data, snd_una is iss + 1
+ *			all the same, and TCP_INFO says SYN_RECV, as Linux's.
  *	CLOSE_WAIT	the peer has finished; we may still send.
  *	FIN_WAIT_1	we have finished (FIN queued or sent), not acknowledged; we may still receive.
  *	FIN_WAIT_2	our FIN is acknowledged: txq empty; we may still receive.
@@ -91,6 +93,11 @@
 #define TCB_F_RTO_TS	(1u << 26)	/* undo_ts is the timestamp of the first retransmission */
 #define TCB_F_RTO_CUT	(1u << 27)	/* cwnd was last cut by a time-out */
 
+#define TCB_F_DEFER	(1u << 28)	/* connect() has waited for data to go with the SYN; nothing was sent */
+#define TCB_F_WR_WAITS	(1u << 29)	/* a writer waits for the handshake: its data will acknowledge the SYN-ACK */
+#define TCB_F_SYN_FO	(1u << 30)	/* the SYN that is to be sent says Fast Open; those after it do not */
+#define TCB_F_FASTOPEN	(1u << 31)	/* its SYN opened it (RFC 7413), our answer is not acknowledged */
+
 /* tcb.ack_flags: what is owed to the peer (output.c decides, ack.c keeps) */
 #define ACK_SCHED	(1u << 0)	/* something is to be acknowledged */
 #define ACK_NOW		(1u << 1)	/* at the end of this batch at the latest */
@@ -127,6 +134,13 @@ enum tcp_early { TCP_EARLY_NONE = 0, TCP_EARLY_REO, TCP_EARLY_TLP };
 #define EARLY_PROBED		(1u << 0)	/* a tail loss probe is out, up to tlp_end */
 #define EARLY_PROBE_AGAIN	(1u << 1)	/* it repeated a segment */
 #define EARLY_DSACK_ROUND	(1u << 2)	/* dsack_round is valid */
+
+/* in tcb.early_flags as well, for want of room; writer: tfo.c */
+#define TFO_ASKED		(1u << 3)	/* our SYN had the option */
+#define TFO_EXP			(1u << 4)	/* ... the experimental one */
+#define TFO_TAKEN		(1u << 5)	/* all data of the SYN was acknowledged by its answer, or we took the peer's */
+#define TFO_CONNECT		(1u << 6)	/* TCP_FASTOPEN_CONNECT */
+#define TFO_NO_COOKIE		(1u << 7)	/* TCP_FASTOPEN_NO_COOKIE */
 
 /* tcb.urg_state */
 enum tcp_urg { TCP_URG_NONE = 0, TCP_URG_NOTYET, TCP_URG_VALID, TCP_URG_READ };
@@ -363,6 +377,12 @@ struct tcp_listen {
 	uint32_t acc_head, acc_tail;
 	uint32_t n_overflow;
 	uint32_t shut;		/* 1: shutdown() has stopped it */
+	/* Fast Open; writer: tfo.c */
+	uint64_t fo_key[4];	/* TCP_FASTOPEN_KEY: the present one, the one before */
+	uint32_t n_fo_keys;	/* 0: made of the stack's secret */
+	uint32_t n_fo;		/* connections whose SYN-ACK is not acknowledged */
+	uint32_t n_fo_rst[2];	/* those that were reset before: of this minute, of the one before */
+	uint32_t fo_minute;
 	/* What has no socket yet; writer: synq.c, cookie.c */
 	uint32_t n_reqs;
 	uint32_t cookie_at_s;	/* when a cookie was last given out */

@@ -52,6 +52,10 @@ struct tcp_opts {
 	uint8_t	 tos, ttl;
 	uint8_t	 v6only, reuseaddr, reuseport, family6, zerocopy;
 	uint8_t	 ecn;			/* TCP_ECN_*, as Linux's sysctl tcp_ecn */
+	uint8_t	 fo_connect;		/* TCP_FASTOPEN_CONNECT */
+	uint8_t	 fo_no_cookie;		/* TCP_FASTOPEN_NO_COOKIE */
+	uint8_t	 fo_defer;		/* tcp_connect() is to wait for tcp_send_first() (MSG_FASTOPEN) */
+	uint32_t fo_qlen;		/* TCP_FASTOPEN, of a listener */
 	uint64_t max_pacing;		/* SO_MAX_PACING_RATE, bytes a second; UINT64_MAX: none */
 };
 #define TCP_CC_CUBIC 0
@@ -75,6 +79,14 @@ void tcp_opts_default(struct tcp_opts *o);
  * in the flow table. -EADDRNOTAVAIL no port; -EADDRINUSE; -ENOBUFS; ip_route()'s errors. */
 must_check int tcp_connect(struct turn *t, const struct tcp_opts *o, const struct ipaddr *laddr,
 			   uint16_t lport, const struct ipaddr *raddr, uint16_t rport, struct sk **ret);
+/* With fo_connect and a cookie, or with fo_defer, tcp_connect() sends nothing: data is to go with the SYN
+ * (RFC 7413), by tcp_send_first(). */
+bool tcp_is_deferred(const struct sk *sk);
+/* Opens it, with as many of these bytes as may go with the SYN. `waits`: a writer does, with more.
+ * Bytes taken (0 too); tcp_connect()'s errors, and the socket is closed. */
+must_check int64_t tcp_send_first(struct turn *t, struct sk *sk, const struct iovec *iov, uint32_t n_iov, bool waits);
+/* TCP_FASTOPEN_KEY of a listener: n keys of 16 bytes, 1 or 2. */
+void tcp_listen_keys(struct turn *t, struct sk *listener, const uint8_t *key, uint32_t n);
 /* Passive open. backlog as listen(2), bounded by the caller's somaxconn. -EADDRINUSE, -ENOBUFS. */
 must_check int tcp_listen(struct turn *t, const struct tcp_opts *o, const struct ipaddr *laddr,
 			  uint16_t lport, uint32_t backlog, struct sk **ret);
@@ -94,7 +106,7 @@ void tcp_embryo_unlink(struct turn *t, struct sk *sk);	/* leaves its listener's 
 #define TCP_SEND_MORE (1u << 0)		/* MSG_MORE */
 #define TCP_SEND_OOB  (1u << 1)
 /* Copies in as much as fits and sends what may be sent. Bytes taken (> 0), -EAGAIN when the
- * buffer is full, -EPIPE after shutdown, a pending error (taken, as SO_ERROR). -ENOTCONN. */
+ * buffer is full, -EALREADY when tcp_send_first() is to be asked, -EPIPE after shutdown, a pending error (taken, as SO_ERROR). -ENOTCONN. */
 must_check int64_t tcp_send(struct turn *t, struct sk *sk, const struct iovec *iov, uint32_t n_iov,
 			    uint32_t flags);
 #define TCP_RECV_PEEK (1u << 0)

@@ -155,6 +155,7 @@ static bool fire_rto(struct turn *t, struct sk *sk)
 		tcp_tmr_rearm(t, sk, TCP_RTX_NONE);
 		return true;
 	}
+	tcp_tfo_on_timeout(t, sk, out_of_patience(t, sk, b));
 	if (out_of_patience(t, sk, b) && !shut) {
 		give_up(t, sk);
 		return false;
@@ -213,21 +214,37 @@ static bool fire_persist(struct turn *t, struct sk *sk)
 	return true;
 }
 
+/* Linux: after the time that so many retransmissions would take if each waited twice as long as the one
+ * before, whatever tcp_syn_linear_timeouts makes of it. */
+static bool syn_is_late(const struct turn *t, const struct sk *sk, const struct tcb *b)
+{
+	uint64_t ms = b->user_timeout_ms;
+
+	if (ms == 0 && sk->state == TCP_S_SYN_SENT)
+		ms = ((2ull << min_u32(b->syncnt, 31)) - 1) * (TCP_RTO_INIT_US / 1000);
+	return ms && (t->now - sk->born_at) / NS_PER_MS >= ms;
+}
+
 static bool fire_syn(struct turn *t, struct sk *sk)
 {
 	struct tcb *b = tcb_of(sk);
 	bool embryo = sk->flags & SK_F_EMBRYO;
 	uint32_t max = embryo || b->rtx_kind == TCP_RTX_SYNACK ? tcp_tune_synack_retries(t) :
 		       b->syncnt + tcp_tune_syn_linear(t);
+	bool over;
 	int rc;
 
-	if (b->n_rtx >= max ||
-	    (b->user_timeout_ms && (t->now - sk->born_at) / NS_PER_MS >= b->user_timeout_ms)) {
+	max += !!(b->flags & TCB_F_FASTOPEN);	/* as Linux */
+	over = b->n_rtx >= max || (b->n_rtx && syn_is_late(t, sk, b));
+	tcp_tfo_on_timeout(t, sk, over);
+	if (over) {
 		if (b->flags & TCB_F_ACK_SEEN)	/* the peer thinks that it is connected */
 			tcp_emit_rst(t, sk);
 		give_up(t, sk);
 		return false;
 	}
+	if (b->flags & TCB_F_FASTOPEN && b->n_rtx == 1 && b->snd_nxt != b->snd_una)
+		tcp_recover_on_rto(t, sk);
 	b->n_rtx++;
 	b->total_retrans += !(b->flags & TCB_F_SYN_OWED);
 	tcp_tmr_rearm(t, sk, (enum tcp_rtx)b->rtx_kind);
@@ -273,6 +290,7 @@ static void fire_delack(struct turn *t, struct sk *sk)
 	struct tcb *b = tcb_of(sk);
 
 	b->delack_at = NEVER_NS;
+	b->flags &= ~TCB_F_WR_WAITS;
 	if (!(b->ack_flags & ACK_SCHED))
 		return;
 	if (b->pingpong) {	/* no data came to carry it: not so interactive after all */

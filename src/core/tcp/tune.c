@@ -63,4 +63,7 @@ uint32_t tcp_tune_keepcnt(const struct turn *t) { return or_else(said(t)->keepcn
 uint32_t tcp_tune_notsent_lowat(const struct turn *t) { return or_else(said(t)->notsent_lowat, UINT32_MAX); }
 uint8_t tcp_tune_ecn(const struct turn *t) { return said(t)->ecn ? (uint8_t)(said(t)->ecn - 1) : TCP_ECN_ANSWER; }
 
+uint32_t tcp_tune_fastopen(const struct turn *t) { return said(t)->fastopen ? said(t)->fastopen - 1 : TFO_CLIENT; }
+uint32_t tcp_tune_fastopen_off_s(const struct turn *t) { return said(t)->fastopen_off_s; }
+
 bool tcp_tune_is_off(const struct turn *t, uint32_t what) { return said(t)->off & what; }

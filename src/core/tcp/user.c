@@ -35,6 +35,11 @@ static int start(struct turn *t, struct sk *sk, const struct tcp_opts *o)
 	if (rc != 0)
 		return rc;
 	tcp_event(t, sk, TE_CONNECT);
+	if (unlikely(tcp_tfo_defers(t, sk, o))) {	/* RFC 7413 4.2: until there is data */
+		tcb_of(sk)->flags |= TCB_F_DEFER;
+		tcp_ready_sync(t, sk, 0);
+		return 0;
+	}
 	tcp_tmr_rearm(t, sk, TCP_RTX_SYN);
 	return tcp_emit_syn(t, sk);
 }
@@ -48,6 +53,8 @@ int tcp_connect(struct turn *t, const struct tcp_opts *o, const struct ipaddr *l
 	struct sk *sk;
 	int rc = ip_route(t, raddr, &src, &path);
 
+	if (o->fo_defer && !(tcp_tune_fastopen(t) & TFO_CLIENT))
+		return -EOPNOTSUPP;
 	if (rc != 0 && rc != -EAGAIN)
 		return rc;
 	if (leased) {
@@ -180,10 +187,9 @@ static void drop_empty_tail(struct turn *t, struct tcb *b)
 	pkt_put(t, (pkt_h){ slot });
 }
 
-static uint64_t queue_bytes(struct turn *t, struct sk *sk, struct cursor *c, uint64_t left)
+uint64_t tcp_queue(struct turn *t, struct sk *sk, struct cursor *c, uint64_t left, uint32_t goal)
 {
 	struct tcb *b = tcb_of(sk);
-	uint32_t goal = tcp_mss_goal(b);
 	uint64_t done = 0;
 
 	while (left > 0 && has_room(t, sk, b)) {
@@ -213,7 +219,7 @@ static int64_t may_not_send(struct turn *t, struct sk *sk)
 		if (tcp_may_send(sk->state))
 			return 0;
 		if (sk->state == TCP_S_SYN_SENT || sk->state == TCP_S_SYN_RCVD)
-			return -EAGAIN;
+			return tcp_is_deferred(sk) ? -EALREADY : -EAGAIN;
 	}
 	if (err == 0 || sk->kind != SK_TCP)
 		return -EPIPE;
@@ -234,7 +240,7 @@ int64_t tcp_send(struct turn *t, struct sk *sk, const struct iovec *iov, uint32_
 		return rc;
 	if (want == 0)
 		return 0;
-	done = queue_bytes(t, sk, &c, want);
+	done = tcp_queue(t, sk, &c, want, tcp_mss_goal(b));
 	if (done < want) {
 		b->flags |= TCB_F_NOSPACE;
 		if (has_room(t, sk, b))

@@ -15,6 +15,8 @@
 
 static bool owes(const struct sk *sk, const struct tcb *b)
 {
+	if (b->flags & TCB_F_DEFER)
+		return false;
 	if (sk->state == TCP_S_SYN_SENT || sk->state == TCP_S_SYN_RCVD)
 		return true;
 	return tcp_is_sync(sk->state) && (b->snd_una != b->write_seq || (b->flags & TCB_F_FIN_OWED));

@@ -12,8 +12,10 @@
 #ifndef TEST_PACKETDRILL_ADAPTER_H
 #define TEST_PACKETDRILL_ADAPTER_H
 
+#include "abi/mirror.h"
 #include "core/net/net.h"
 #include "core/tcp/tcp.h"
+#include "host/host.h"
 #include "test/packetdrill/adapter/table.h"
 
 #define PD_N_FILES 64
@@ -51,12 +53,16 @@ struct file {
 	uint16_t lport;
 	struct tcp_opts opts;		/* until it is opened */
 	uint32_t rcvtimeo_ms, sndtimeo_ms, rcvlowat;
+	uint8_t key[32];		/* TCP_FASTOPEN_KEY */
+	uint32_t n_keys;		/* of 16 bytes */
 };
 
 struct file *file_of(int fd);		/* NULL: not ours */
 void files_close(void);
 int file_new(enum file_kind kind);	/* descriptor, or -EMFILE */
 struct sk *file_sk(struct turn *t, const struct file *f);	/* NULL: none */
+int64_t file_connect(struct file *f, const struct sockaddr *sa, bool defer);
+int64_t file_await(struct file *f);	/* the end of a handshake: 0 or what came of it */
 void pd_calls(struct pd_table *ret);
 
 /* ---- opts.c ------------------------------------------------------------------------------------ */
@@ -64,6 +70,15 @@ void pd_calls(struct pd_table *ret);
 int64_t opts_get(struct file *f, int level, int name, void *v, socklen_t *n);
 int64_t opts_set(struct file *f, int level, int name, const void *v, socklen_t n);
 int64_t opts_ioctl(struct file *f, unsigned long cmd, int *arg);
+
+/* ---- fastopen.c -------------------------------------------------------------------------------- */
+
+bool fastopen_is_on(void);
+/* A send that may be what opens the connection. 1: go on with what is after *ret_done bytes; 0: that was all
+ * that may be sent now; else what the call answers. */
+int64_t fastopen_send(struct file *f, const struct iovec *v, uint32_t n, int flags, const struct sockaddr *sa,
+		      int64_t *ret_done);
+void fastopen_key(struct turn *t, const struct file *f, struct sk *lsk);
 
 /* ---- wait.c -------------------------------------------------------------------------------------- */
 

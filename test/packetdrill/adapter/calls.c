@@ -179,8 +179,10 @@ static int64_t do_listen(struct file *f, int backlog)
 			tcp_set_backlog(&t, sk, (uint32_t)backlog);
 	} else {
 		err = tcp_listen(&t, &f->opts, &f->laddr, f->lport, min_u32((uint32_t)backlog, 4096), &sk);
-		if (!err)
+		if (!err) {
 			take_over(&t, f, sk, FILE_LISTEN);
+			fastopen_key(&t, f, sk);
+		}
 	}
 	world_leave(&t);
 	return err;
@@ -205,7 +207,7 @@ static bool can_write(void *arg) { return sk_shows(arg, EPOLLOUT | EPOLLERR | EP
 static uint64_t until_of(uint32_t timeo_ms) { return pd_until_ms(timeo_ms ? (int64_t)timeo_ms : -1); }
 
 /* What came of a handshake, as sock/open.c's await_open(). */
-static int64_t await_open(struct file *f)
+int64_t file_await(struct file *f)
 {
 	uint64_t until = until_of(f->sndtimeo_ms);
 
@@ -240,6 +242,7 @@ static int64_t connect_again(struct file *f)
 	struct sk *sk;
 	int err = 0;
 	uint8_t state = 0;
+	bool deferred = false;
 
 	if (f->kind == FILE_LISTEN)
 		return -EISCONN;
@@ -248,24 +251,29 @@ static int64_t connect_again(struct file *f)
 	if (sk) {
 		err = sk->err;
 		state = sk->state;
+		deferred = tcp_is_deferred(sk);
 	}
 	world_leave(&t);
 	if (!sk)
 		return -EBADF;
+	if (deferred)
+		return -EISCONN;
 	if (state == TCP_S_SYN_SENT || state == TCP_S_SYN_RCVD)
-		return f->nonblock ? -EALREADY : await_open(f);
+		return f->nonblock ? -EALREADY : file_await(f);
 	if (err)
-		return await_open(f);
+		return file_await(f);
 	if (!f->connecting)
 		return -EISCONN;
 	f->connecting = false;
 	return state == TCP_S_CLOSED ? -ECONNABORTED : 0;
 }
 
-static int64_t do_connect(struct file *f, const struct sockaddr *sa)
+int64_t file_connect(struct file *f, const struct sockaddr *sa, bool defer)
 {
 	struct ipaddr a, any;
 	uint16_t port;
+	bool deferred = false;
+	struct tcp_opts o;
 	struct turn t;
 	struct sk *sk;
 	int err;
@@ -276,15 +284,19 @@ static int64_t do_connect(struct file *f, const struct sockaddr *sa)
 	if (err)
 		return err;
 	any = ip_is4(&a) ? ip_from4(0) : (struct ipaddr){ { 0 } };
+	o = f->opts;
+	o.fo_defer = defer;
 	world_enter(&t);
-	err = tcp_connect(&t, &f->opts, f->bound && !ip_is_any(&f->laddr) ? &f->laddr : &any, f->lport, &a, port, &sk);
-	if (!err)
+	err = tcp_connect(&t, &o, f->bound && !ip_is_any(&f->laddr) ? &f->laddr : &any, f->lport, &a, port, &sk);
+	if (!err) {
 		take_over(&t, f, sk, FILE_CONN);
+		deferred = tcp_is_deferred(sk);
+	}
 	world_leave(&t);
 	if (err)
 		return err;
 	f->connecting = true;
-	return f->nonblock ? -EINPROGRESS : await_open(f);
+	return deferred ? 0 : f->nonblock ? -EINPROGRESS : file_await(f);
 }
 
 static int64_t do_accept(struct file *l, struct sockaddr *sa, socklen_t *n)
@@ -376,16 +388,19 @@ static void zerocopy_done(struct file *f, int flags)
 	world_leave(&t);
 }
 
-static int64_t do_send(struct file *f, const struct iovec *v, uint32_t n, int flags)
+static int64_t do_send(struct file *f, const struct iovec *v, uint32_t n, int flags, const struct sockaddr *sa)
 {
 	uint32_t core = (flags & MSG_MORE ? TCP_SEND_MORE : 0) | (flags & MSG_OOB ? TCP_SEND_OOB : 0);
 	uint64_t all = iov_sum(v, n), until = until_of(f->sndtimeo_ms);
 	struct iovec left[64];
 	int64_t sent = 0, r;
 
-	if (f->kind == FILE_NEW || n > n_elems(left))
-		return f->kind == FILE_NEW ? -EPIPE : -EMSGSIZE;
-	for (;;) {
+	if (n > n_elems(left))
+		return -EMSGSIZE;
+	r = fastopen_send(f, v, n, flags, sa, &sent);
+	if (r < 0)
+		return r;
+	while (r && ((uint64_t)sent < all || !all)) {
 		r = send_once(f, left, iov_from(v, n, (uint64_t)sent, left), core);
 		if (r < 0 && r != -EAGAIN)
 			return sent ? sent : r;
@@ -394,6 +409,7 @@ static int64_t do_send(struct file *f, const struct iovec *v, uint32_t n, int fl
 			break;
 		if (f->nonblock || flags & MSG_DONTWAIT || !pd_wait(can_write, f, until))
 			break;
+		r = 1;
 	}
 	if (sent > 0)
 		zerocopy_done(f, flags);
@@ -578,7 +594,7 @@ static int c_accept(void *c, int fd, struct sockaddr *sa, socklen_t *n)
 static int c_connect(void *c, int fd, const struct sockaddr *sa, socklen_t n)
 {
 	(void)c, (void)n;
-	return WITH_SOCKET(int, do_connect(f, sa));
+	return WITH_SOCKET(int, file_connect(f, sa, false));
 }
 
 static ssize_t c_readv(void *c, int fd, const struct iovec *v, int n)
@@ -614,29 +630,25 @@ static ssize_t c_recvmsg(void *c, int fd, struct msghdr *m, int flags)
 static ssize_t c_writev(void *c, int fd, const struct iovec *v, int n)
 {
 	(void)c;
-	return WITH_SOCKET(ssize_t, do_send(f, v, (uint32_t)n, 0));
+	return WITH_SOCKET(ssize_t, do_send(f, v, (uint32_t)n, 0, NULL));
 }
-
-static ssize_t c_send(void *c, int fd, const void *p, size_t n, int flags)
-{
-	struct iovec v = { (void *)(uintptr_t)p, n };
-
-	(void)c;
-	return WITH_SOCKET(ssize_t, do_send(f, &v, 1, flags));
-}
-
-static ssize_t c_write(void *c, int fd, const void *p, size_t n) { return c_send(c, fd, p, n, 0); }
 
 static ssize_t c_sendto(void *c, int fd, const void *p, size_t n, int flags, const struct sockaddr *sa, socklen_t sa_n)
 {
-	(void)sa, (void)sa_n;
-	return c_send(c, fd, p, n, flags);
+	struct iovec v = { (void *)(uintptr_t)p, n };
+
+	(void)c, (void)sa_n;
+	return WITH_SOCKET(ssize_t, do_send(f, &v, 1, flags, sa));
 }
+
+static ssize_t c_send(void *c, int fd, const void *p, size_t n, int flags) { return c_sendto(c, fd, p, n, flags, NULL, 0); }
+static ssize_t c_write(void *c, int fd, const void *p, size_t n) { return c_send(c, fd, p, n, 0); }
 
 static ssize_t c_sendmsg(void *c, int fd, const struct msghdr *m, int flags)
 {
 	(void)c;
-	return WITH_SOCKET(ssize_t, do_send(f, m->msg_iov, (uint32_t)m->msg_iovlen, flags));
+	return WITH_SOCKET(ssize_t, do_send(f, m->msg_iov, (uint32_t)m->msg_iovlen, flags,
+					    m->msg_namelen ? m->msg_name : NULL));
 }
 
 static int64_t do_fcntl(struct file *f, int cmd, long arg)

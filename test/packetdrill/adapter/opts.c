@@ -235,6 +235,23 @@ static void opt_put(struct tcp_opts *o, const struct opt *p, int x)
 		memcpy(at, &x, sizeof(x));
 }
 
+static int64_t set_key(struct file *f, const void *v, socklen_t n)
+{
+	struct turn t;
+	struct sk *sk;
+
+	if (n != 16 && n != 32)
+		return -EINVAL;
+	memcpy(f->key, v, n);
+	f->n_keys = n / 16;
+	world_enter(&t);
+	sk = file_sk(&t, f);
+	if (sk && f->kind == FILE_LISTEN)
+		fastopen_key(&t, f, sk);
+	world_leave(&t);
+	return 0;
+}
+
 int64_t opts_set(struct file *f, int level, int name, const void *v, socklen_t n)
 {
 	const struct opt *p = opt_find(level, name);
@@ -247,6 +264,10 @@ int64_t opts_set(struct file *f, int level, int name, const void *v, socklen_t n
 	if (!v)
 		return -EFAULT;
 	memcpy(&x, v, n < sizeof(x) ? n : sizeof(x));
+	if (level == IPPROTO_TCP && name == TCP_FASTOPEN_KEY)
+		return set_key(f, v, n);
+	if (level == IPPROTO_TCP && name == TCP_FASTOPEN_CONNECT && (f->kind != FILE_NEW || !fastopen_is_on()))
+		return f->kind != FILE_NEW ? -EINVAL : -EOPNOTSUPP;
 	world_enter(&t);
 	sk = file_sk(&t, f);
 	opts_now(&t, f, sk, &o);
