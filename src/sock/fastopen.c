@@ -118,5 +118,7 @@ void fastopen_keys(int fd, struct fo_keys *ret)
 {
 	socklen_t n = sizeof(ret->key);
 
-	ret->n = sys_getsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_KEY, ret->key, &n) == 0 && n <= sizeof(ret->key) ? n / 16 : 0;
+	ret->n = 0;
+	if (sys_getsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_KEY, ret->key, &n) == 0 && n <= sizeof(ret->key))
+		ret->n = n / 16;
 }

@@ -414,6 +414,8 @@ static int64_t get_in_turn(struct turn *t, struct ent e, struct sk *sk, int leve
 		r = get_tcp_level(t, sk, name, v, n, &o);
 	if (level == IPPROTO_IPV6 && !(sk->flags & SK_F_FAMILY6))
 		p = NULL;		/* refused by the kernel */
+	if (level == IPPROTO_TCP && name == TCP_FASTOPEN)
+		p = NULL;		/* a listener's: of others the kernel's below has it */
 	if (r == SK_PASS && p && e.kind == FD_TCP)
 		r = give_int(opt_take(&o, p), v, n);
 	return r;
@@ -636,7 +638,8 @@ static bool is_open(const struct sk *sk) { return sk && sk->state != TCP_S_CLOSE
 static int judge_stream(int fd, struct ent e, int level, int name, const void **v, socklen_t *n, int *ret)
 {
 	const struct opt *p = opt_find(level, name);
-	bool number = (p && !p->boolean) || (level == SOL_SOCKET && name == SO_RCVLOWAT);
+	bool theirs = level == IPPROTO_TCP && name == TCP_FASTOPEN;
+	bool number = (p && !p->boolean && !theirs) || (level == SOL_SOCKET && name == SO_RCVLOWAT);
 	int r;
 
 	if (level == SOL_SOCKET && (name == SO_RCVTIMEO || name == SO_SNDTIMEO))
@@ -651,7 +654,7 @@ static int judge_stream(int fd, struct ent e, int level, int name, const void **
 		*n = sizeof(*ret);
 		return r;
 	}
-	if (!p && !(level == SOL_SOCKET && (name == SO_LINGER || name == SO_MAX_PACING_RATE)))
+	if ((!p || theirs) && !(level == SOL_SOCKET && (name == SO_LINGER || name == SO_MAX_PACING_RATE)))
 		return cong_judged(level, name, *v, *n, sys_setsockopt(fd, level, name, *v, *n));
 	return *n < sizeof(int) ? -EINVAL : is_wild(*v) ? -EFAULT : 0;
 }
@@ -659,10 +662,10 @@ static int judge_stream(int fd, struct ent e, int level, int name, const void **
 /* Of a socket that the kernel's below is the same as. */
 static int judge_both(int fd, int level, int name, const void **v, socklen_t *n, int *ret)
 {
+	bool bounded = level == SOL_SOCKET ? name == SO_RCVLOWAT : level == IPPROTO_TCP && name == TCP_FASTOPEN;
 	int r = cong_judged(level, name, *v, *n, sys_setsockopt(fd, level, name, *v, *n));
 
-	if (r == 0 && ((level == SOL_SOCKET && name == SO_RCVLOWAT) || (level == IPPROTO_TCP && name == TCP_FASTOPEN)) &&
-	    kernel_int(fd, level, name, ret)) {
+	if (r == 0 && bounded && kernel_int(fd, level, name, ret)) {
 		*v = ret;
 		*n = sizeof(*ret);
 	}

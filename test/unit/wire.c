@@ -61,6 +61,14 @@ static void random_tcp(struct prng *r, struct tcp_hdr *h)
 	}
 	room = 40 - (h->has_mss ? 4 : 0) - (h->has_ws ? 4 : 0) -
 	       (h->has_ts ? 12 : h->sack_permitted ? 4 : 0);
+	h->fo.has = h->flags & TCP_F_SYN && room >= 20 && (prng_u64(r) & 1);
+	if (h->fo.has) {
+		h->fo.exp = prng_u64(r) & 1;
+		h->fo.len = (uint8_t)(prng_u64(r) & 1 ? 0 : 4 + 2 * prng_below(r, 7));
+		for (uint32_t i = 0; i < h->fo.len; i++)
+			h->fo.cookie[i] = (uint8_t)prng_u64(r);
+		room -= ((h->fo.exp ? 4 : 2) + h->fo.len + 3u) & ~3u;
+	}
 	h->n_sack = (uint8_t)prng_below(r, room < 12 ? 1 : min_u32((room - 4) / 8, 4) + 1);
 	for (uint32_t i = 0; i < h->n_sack; i++) {
 		h->sack[i][0] = (uint32_t)prng_u64(r);
@@ -139,16 +147,20 @@ static void test_tcp_any_options(void **state)
 	}
 }
 
-static void parse_opts(const uint8_t *o, uint32_t n, struct tcp_hdr *ret)
+static void parse_with(const uint8_t *o, uint32_t n, uint8_t flags, struct tcp_hdr *ret)
 {
 	uint8_t raw[TCP_HDR_MAX] = { 0 };
 	uint32_t len = TCP_HDR_MIN + (n + 3) / 4 * 4;
 
 	raw[12] = (uint8_t)(len / 4 << 4);
+	raw[13] = flags;
 	memcpy(raw + TCP_HDR_MIN, o, n);
 	memset(ret, 0xa5, sizeof(*ret));
 	assert_true(wire_tcp_parse(raw, len, ret));
 }
+
+static void parse_opts(const uint8_t *o, uint32_t n, struct tcp_hdr *ret) { parse_with(o, n, 0, ret); }
+static void parse_syn(const uint8_t *o, uint32_t n, struct tcp_hdr *ret) { parse_with(o, n, TCP_F_SYN, ret); }
 
 #define OPTS(h, ...) parse_opts((const uint8_t[]){ __VA_ARGS__ }, \
 				sizeof((const uint8_t[]){ __VA_ARGS__ }), h)
@@ -220,6 +232,40 @@ static void test_tcp_linux_layout(void **state)
 	h.n_sack = 4;		/* RFC 2018 3: three fit beside timestamps */
 	assert_int_equal(wire_tcp_emit(p, &h), TCP_HDR_MAX);
 	assert_int_equal(p[20 + 12 + 3], 2 + 3 * 8);
+}
+
+/* RFC 7413 4.1.1, and as Linux reads what is against it. */
+static void test_tcp_fast_open(void **state)
+{
+	static const uint8_t ask[] = { 34, 2 }, four[] = { 34, 6, 1, 2, 3, 4 }, odd[] = { 34, 5, 1, 2, 3 },
+			     two[] = { 34, 4, 1, 2 }, exp[] = { 254, 8, 0xf9, 0x89, 5, 6, 7, 8 },
+			     other[] = { 254, 8, 0xf9, 0x88, 5, 6, 7, 8 }, cut[] = { 254, 3, 0xf9 };
+	uint8_t both[20];
+	struct tcp_hdr h;
+
+	(void)state;
+	parse_syn(ask, sizeof(ask), &h);
+	assert_true(h.fo.has && h.fo.len == 0 && !h.fo.exp);
+	parse_syn(four, sizeof(four), &h);
+	assert_true(h.fo.has && h.fo.len == 4);
+	assert_memory_equal(h.fo.cookie, four + 2, 4);
+	parse_syn(exp, sizeof(exp), &h);
+	assert_true(h.fo.has && h.fo.len == 4 && h.fo.exp);
+	assert_memory_equal(h.fo.cookie, exp + 4, 4);
+	parse_syn(odd, sizeof(odd), &h);
+	assert_false(h.fo.has);
+	parse_syn(two, sizeof(two), &h);
+	assert_false(h.fo.has);
+	parse_syn(other, sizeof(other), &h);
+	assert_false(h.fo.has);
+	parse_syn(cut, sizeof(cut), &h);
+	assert_false(h.fo.has);
+	parse_opts(four, sizeof(four), &h);	/* not in a SYN */
+	assert_false(h.fo.has);
+	memcpy(both, four, sizeof(four));
+	memcpy(both + sizeof(four), exp, sizeof(exp));
+	parse_syn(both, sizeof(four) + sizeof(exp), &h);	/* the last counts */
+	assert_true(h.fo.has && h.fo.exp);
 }
 
 /* ---- the others -------------------------------------------------------------------------------- */
@@ -411,7 +457,7 @@ int main(void)
 		cmocka_unit_test(test_tcp_any_options),
 		cmocka_unit_test(test_tcp_broken_options),
 		cmocka_unit_test(test_tcp_fast_is_slow),
-		cmocka_unit_test(test_tcp_linux_layout),
+		cmocka_unit_test(test_tcp_linux_layout), cmocka_unit_test(test_tcp_fast_open),
 		cmocka_unit_test(test_eth),
 		cmocka_unit_test(test_ip4),
 		cmocka_unit_test(test_ip4_broken),

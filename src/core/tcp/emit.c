@@ -300,7 +300,7 @@ int tcp_emit_syn_fo(struct turn *t, struct sk *sk, const struct tcp_fo *fo)
 		rc = failed(t, sk, rc);
 		return rc == -EAGAIN || rc == -ENOBUFS ? 0 : rc;
 	}
-	b->flags &= ~(TCB_F_SYN_OWED | TCB_F_SYN_FO);	/* RFC 7413 4.2: sent again without */
+	b->flags &= ~(TCB_F_SYN_OWED | TCB_F_SYN_FO);	/* RFC 7413 4.1.3: sent again without */
 	sent(t, b, wnd);
 	b->last_snd_ms = tcp_now_ms(t);
 	ev(t, EV_TCP_OUT, sk->self, b->iss, 0);

@@ -113,7 +113,7 @@ static bool syn_ack_in(struct turn *t, struct sk *sk, struct tcp_seg *s)
 	b->snd_wl2 = s->h.ack;
 	tcp_event(t, sk, TE_R_SYNACK);
 	opened(t, sk);
-	if (unlikely(b->early_flags & TFO_ASKED || b->flags & TCB_F_SYN_DATA))
+	if (unlikely(b->early_flags & TFO_ASKED || b->txq.head))
 		tcp_tfo_syn_acked(t, sk, s);
 	if (unlikely(b->flags & TCB_F_WR_WAITS)) {	/* its data is soon: an interactive peer */
 		b->ato_ms = TCP_DELACK_MIN_MS;
@@ -710,10 +710,10 @@ void tcp_icmp(struct turn *t, const struct icmp_quote *q)
 		return;
 	b = tcb_of(sk);
 	/* RFC 5927 4: believed only about something in flight. */
-	if (before(q->seq, b->snd_una - !!(b->flags & TCB_F_FASTOPEN)) || !before(q->seq, b->snd_nxt + !!(b->flags & TCB_F_FASTOPEN)))
+	if (before(q->seq, b->snd_una - !!(b->flags & TCB_F_FASTOPEN)) || !before(q->seq, b->snd_nxt))
 		return;
 	if (q->mtu) {
-		if (tcp_is_sync(sk->state) || (sk->state == TCP_S_SYN_SENT && b->flags & TCB_F_SYN_DATA))
+		if (tcp_is_sync(sk->state) || (sk->state == TCP_S_SYN_SENT && b->txq.head))
 			too_big(t, sk, q->mtu);
 		return;
 	}

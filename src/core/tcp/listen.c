@@ -466,6 +466,8 @@ int tcp_listen(struct turn *t, const struct tcp_opts *o, const struct ipaddr *la
 	l = listen_of(sk);
 	l->opts = *o;
 	l->backlog = sk->txq_bytes = backlog;	/* the latter is what `ss` shows */
+	if (l->opts.fo_qlen == 0 && tcp_tune_fastopen(t) & TFO_SERVER && tcp_tune_fastopen(t) & TFO_SERVER_ALL)
+		l->opts.fo_qlen = backlog;
 	rc = listen_insert(t, sk);
 	if (rc != 0) {
 		sk_put(t, sk);

@@ -112,7 +112,8 @@ static bool check_txq(struct turn *t, const struct sk *sk, const struct tcb *b)
 
 		if (++s.n > b->txq.n || (s.n > 1 && p->seq != at))
 			return false;
-		if (s.n == 1 && after(p->seq, b->snd_una + (sk->state < TCP_S_ESTABLISHED)))	/* the SYN is not in it */
+		/* The SYN is not in the queue. */
+		if (s.n == 1 && after(p->seq, b->snd_una + (sk->state < TCP_S_ESTABLISHED)))
 			return false;
 		if (len != p->tot + !!(p->flags & PKT_F_FIN))
 			return false;

@@ -138,7 +138,7 @@ enum tcp_early { TCP_EARLY_NONE = 0, TCP_EARLY_REO, TCP_EARLY_TLP };
 /* in tcb.early_flags as well, for want of room; writer: tfo.c */
 #define TFO_ASKED		(1u << 3)	/* our SYN had the option */
 #define TFO_EXP			(1u << 4)	/* ... the experimental one */
-#define TFO_TAKEN		(1u << 5)	/* all data of the SYN was acknowledged by its answer, or we took the peer's */
+#define TFO_TAKEN		(1u << 5)	/* all data of the SYN was taken, by the peer or by us */
 #define TFO_CONNECT		(1u << 6)	/* TCP_FASTOPEN_CONNECT */
 #define TFO_NO_COOKIE		(1u << 7)	/* TCP_FASTOPEN_NO_COOKIE */
 

@@ -106,7 +106,8 @@ void tcp_embryo_unlink(struct turn *t, struct sk *sk);	/* leaves its listener's 
 #define TCP_SEND_MORE (1u << 0)		/* MSG_MORE */
 #define TCP_SEND_OOB  (1u << 1)
 /* Copies in as much as fits and sends what may be sent. Bytes taken (> 0), -EAGAIN when the
- * buffer is full, -EALREADY when tcp_send_first() is to be asked, -EPIPE after shutdown, a pending error (taken, as SO_ERROR). -ENOTCONN. */
+ * buffer is full, -EALREADY when tcp_send_first() is to be asked, -EPIPE after shutdown, a pending error
+ * (taken, as SO_ERROR). -ENOTCONN. */
 must_check int64_t tcp_send(struct turn *t, struct sk *sk, const struct iovec *iov, uint32_t n_iov,
 			    uint32_t flags);
 #define TCP_RECV_PEEK (1u << 0)

@@ -119,7 +119,7 @@ void tcp_tfo_on_timeout(struct turn *t, struct sk *sk, bool expired)
 {
 	const struct tcb *b = tcb_of(sk);
 
-	if (likely(!(b->early_flags & TFO_ASKED) && !(b->flags & TCB_F_SYN_DATA)))
+	if (likely(!(b->early_flags & (TFO_ASKED | TFO_TAKEN)) && !(sk->state == TCP_S_SYN_SENT && b->txq.head)))
 		return;
 	if (b->n_rtx == TIMEOUTS_OFF || (b->n_rtx < TIMEOUTS_OFF && expired))
 		switch_off(t, sk);
@@ -226,7 +226,6 @@ static uint32_t put_in_syn(struct turn *t, struct sk *sk, const struct iovec *io
 	tcp_rate_sent(t, b, p);
 	b->tx_next = 0;
 	b->snd_nxt = b->write_seq;
-	b->flags |= TCB_F_SYN_DATA;
 	sk->txq_bytes = b->txq.bytes;
 	return n;
 }
@@ -264,7 +263,7 @@ void tcp_tfo_syn_acked(struct turn *t, struct sk *sk, const struct tcp_seg *s)
 {
 	struct tcb *b = tcb_of(sk);
 	struct tcp_acked a = { .prior_una = b->snd_una, .rtt_us = -1, .had = b->snd_una };
-	bool data = b->flags & TCB_F_SYN_DATA;
+	bool data = b->txq.head != 0;
 
 	if (s->h.ack != b->snd_una)
 		tcp_acked(t, sk, s->h.ack, &a);
@@ -337,8 +336,6 @@ static bool has_room(struct turn *t, struct sk *lsk)
 	struct tcp_listen *l = listen_of(lsk);
 	uint32_t max = l->opts.fo_qlen;
 
-	if (max == 0 && tcp_tune_fastopen(t) & TFO_SERVER_ALL)
-		max = l->backlog;
 	if (max && l->n_fo + n_reset(t, l) < max)
 		return true;
 	if (max)

@@ -35,7 +35,7 @@ static int start(struct turn *t, struct sk *sk, const struct tcp_opts *o)
 	if (rc != 0)
 		return rc;
 	tcp_event(t, sk, TE_CONNECT);
-	if (unlikely(tcp_tfo_defers(t, sk, o))) {	/* RFC 7413 4.2: until there is data */
+	if (unlikely(tcp_tfo_defers(t, sk, o))) {	/* RFC 7413 4.2.1: until there is data */
 		tcb_of(sk)->flags |= TCB_F_DEFER;
 		tcp_ready_sync(t, sk, 0);
 		return 0;

@@ -641,7 +641,11 @@ static ssize_t c_sendto(void *c, int fd, const void *p, size_t n, int flags, con
 	return WITH_SOCKET(ssize_t, do_send(f, &v, 1, flags, sa));
 }
 
-static ssize_t c_send(void *c, int fd, const void *p, size_t n, int flags) { return c_sendto(c, fd, p, n, flags, NULL, 0); }
+static ssize_t c_send(void *c, int fd, const void *p, size_t n, int flags)
+{
+	return c_sendto(c, fd, p, n, flags, NULL, 0);
+}
+
 static ssize_t c_write(void *c, int fd, const void *p, size_t n) { return c_send(c, fd, p, n, 0); }
 
 static ssize_t c_sendmsg(void *c, int fd, const struct msghdr *m, int flags)

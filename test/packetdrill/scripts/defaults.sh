@@ -10,3 +10,6 @@ echo 0 > tcp_ecn
 for on in tcp_timestamps tcp_sack tcp_dsack tcp_window_scaling; do echo 1 > $on; done
 echo 6 > tcp_syn_retries
 echo 5 > tcp_synack_retries
+echo 1 > tcp_fastopen
+echo 0 > tcp_fastopen_blackhole_timeout_sec
+ip tcp_metrics flush all > /dev/null 2>&1 || :
