@@ -19,7 +19,8 @@
  *			pending error may be left. May be freed. Nothing may be sent.
  *	LISTEN		sk->kind is SK_LISTEN and proto_area holds struct tcp_listen.
  *	SYN_SENT	snd_una = iss, snd_nxt = iss + 1; the retransmission timer runs or the SYN is
- *			owed. Data may not be queued, but what goes with the SYN (snd_nxt is past it). With TCB_F_DEFER nothing was sent, and data is awaited to go with.
+ *			owed. Data may not be queued, but what goes with the SYN (snd_nxt is past it).
+ *			With TCB_F_DEFER nothing was sent, and data is awaited to go with it.
  *	SYN_RCVD	as SYN_SENT, with irs known; an embryo, or one half of a simultaneous open.
  *	ESTABLISHED	data both ways. With TCB_F_FASTOPEN (then in any later state, too) our SYN-ACK is
  *			not acknowledged: its timer runs instead of that of data, snd_una is iss + 1
