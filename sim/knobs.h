@@ -59,6 +59,7 @@ struct knobs {
 	uint64_t silence_ns;	/*	nothing passes for so long, */
 	uint64_t then_bits;	/*	bits_per_s is this, */
 	uint32_t then_mtu;	/*	path_mtu is this */
+	uint64_t flap_every_ns;	/* so often the route changes: delay, rate, MTU, or nowhere for a while; 0: never */
 
 	/* device */
 	uint32_t unfinished_ppm, glue_ppm;	/* as peers in this machine's memory do */
@@ -100,6 +101,7 @@ struct knobs {
 	uint32_t oob_ppm;	/* urgent bytes, read in line */
 	uint32_t tiny_ppm;	/* options for small writes: nodelay, cork, MSG_MORE */
 	uint32_t sndbuf, rcvbuf;	/* 0: default */
+	uint32_t giant_ppm;	/* receive buffers of up to 2 GiB: windows in units of up to 16 KiB */
 	uint32_t keepidle_s;	/* keepalive on all; 0: off */
 	uint32_t user_timeout_ms;
 	bool may_fail;		/* failures of conversations are in order */

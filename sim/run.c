@@ -372,7 +372,8 @@ static void count_repeats(struct sim *w)
 		drops += w->stack[i].seg->counters[EV_TCP_OOO_DROP] + w->stack[i].seg->counters[EV_PKT_EMPTY] +
 			 w->stack[i].seg->counters[EV_TX_RING_FULL];
 	if (w->n_lost || drops || w->wire_faults || k->bits_per_s || k->stop_every_ns || k->hold_ppm || k->mishap_ppm ||
-	    k->neigh_ns || k->kill_at || k->cut_at || k->slay_ppm || k->path_mtu || k->churn_every_ns || k->hostile)
+	    k->neigh_ns || k->kill_at || k->cut_at || k->slay_ppm || k->path_mtu || k->flap_every_ns ||
+	    k->churn_every_ns || k->hostile)
 		return;
 	for (uint32_t i = 0; i < w->n_stacks; i++) {
 		const uint64_t *c = w->stack[i].seg->counters;

@@ -90,6 +90,7 @@ struct pipe {			/* from one host to another */
 	uint64_t max_wait;	/* longest that a frame stood in its queue */
 	bool bad;		/* in a burst of loss */
 	uint64_t bad_until;
+	uint32_t route;		/* the last that a frame took */
 };
 
 struct device {			/* of one stack; all private to the device, as the kernel's is */

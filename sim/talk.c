@@ -64,6 +64,10 @@ static void set_opts(struct sim *w, struct tcp_opts *o)
 		o->rcvbuf = (uint32_t)sim_skewed(w, 2048, k->rcvbuf);
 		o->rcvbuf_locked = 1;
 	}
+	if (k->giant_ppm && prng_chance(&w->rng, k->giant_ppm)) {
+		o->rcvbuf = INT32_MAX >> prng_below(&w->rng, 4);
+		o->rcvbuf_locked = 1;
+	}
 	if (k->tiny_ppm && prng_chance(&w->rng, k->tiny_ppm)) {
 		o->cork = prng_chance(&w->rng, 300000);
 		o->quickack = prng_chance(&w->rng, 300000);

@@ -256,12 +256,37 @@ static bool is_policed(struct sim *w, struct pipe *p, uint32_t len)
 	return false;
 }
 
+/* The route of this moment: each period has one, drawn from the world's seed. What is under way
+ * when it changes goes on as it was, and may be overtaken. */
+struct route { uint32_t number; uint64_t delay_ns, bits; uint32_t mtu; bool nowhere; };
+
+static struct route route_now(const struct sim *w)
+{
+	const struct knobs *k = &w->k;
+	struct route r = { .delay_ns = k->delay_ns, .bits = k->bits_per_s };
+	struct prng g;
+
+	if (!k->flap_every_ns)
+		return r;
+	r.number = (uint32_t)((w->now - w->began) / k->flap_every_ns);
+	prng_seed(&g, w->seed * 8191 + r.number);
+	if (r.number == 0)
+		return r;
+	r.nowhere = (w->now - w->began) % k->flap_every_ns < k->flap_every_ns / 4 && prng_below(&g, 4) == 0;
+	r.delay_ns = max_u64(r.delay_ns / 8, 1000) << prng_below(&g, 7);
+	r.bits = (r.bits / 4) << prng_below(&g, 5);
+	r.mtu = prng_below(&g, 2) ? 1280 + prng_below(&g, 300) : 0;
+	return r;
+}
+
 /* What else the path does to this very frame; true: it is lost. */
 static bool is_hit(struct sim *w, struct pipe *p, struct sim_frame *f)
 {
 	const struct knobs *k = &w->k;
 	uint64_t at = w->now - w->began;
 
+	if (route_now(w).nowhere)
+		return true;
 	if (k->event_at && k->silence_ns && at >= k->event_at && at < k->event_at + k->silence_ns)
 		return true;
 	if (k->ack_loss_ppm && !has_data(f) && prng_chance(&w->rng, k->ack_loss_ppm))
@@ -273,19 +298,26 @@ static uint64_t rate_now(const struct sim *w)
 {
 	const struct knobs *k = &w->k;
 
+	if (k->flap_every_ns)
+		return route_now(w).bits;
 	return k->then_bits && k->event_at && w->now - w->began >= k->event_at ? k->then_bits : k->bits_per_s;
 }
 
 static uint64_t arrival(struct sim *w, struct pipe *p, uint32_t len)
 {
 	const struct knobs *k = &w->k;
+	struct route r = route_now(w);
 	uint64_t at = max_u64(w->now, p->free_at), jitter = k->jitter_ns ? sim_between(w, 0, k->jitter_ns) : 0;
 
 	if (k->bits_per_s)
 		at += (uint64_t)len * 8 * NS_PER_S / rate_now(w);
 	p->max_wait = max_u64(p->max_wait, at - w->now);
 	p->free_at = at;
-	at += k->delay_ns + jitter;
+	at += r.delay_ns + jitter;
+	if (p->route != r.number) {
+		p->route = r.number;
+		p->last_at = 0;
+	}
 	if (k->reorder_ppm && prng_chance(&w->rng, k->reorder_ppm))
 		return at + sim_between(w, 1, k->reorder_ns ? k->reorder_ns : 4 * (k->delay_ns + 10000));
 	at = max_u64(at, p->last_at);
@@ -339,6 +371,8 @@ static uint32_t path_mtu(const struct sim *w)
 {
 	const struct knobs *k = &w->k;
 
+	if (k->flap_every_ns)
+		return route_now(w).mtu;
 	return k->then_mtu && k->event_at && w->now - w->began >= k->event_at ? k->then_mtu : k->path_mtu;
 }
 

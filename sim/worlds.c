@@ -331,6 +331,39 @@ static void set_pmtu(struct sim *w, struct knobs *k)
 	k->loss_ppm = prng_below(&w->rng, 2) ? (uint32_t)log_between(w, 0, 50000) : 0;
 }
 
+/* Routes that change under what is on its way. */
+static void set_flaps(struct sim *w, struct knobs *k)
+{
+	some_wire(w, k);
+	jumbo(w, k);
+	k->mtu = max_u32(k->mtu, 1500);
+	k->flap_every_ns = log_between(w, 20 * NS_PER_MS, 2 * NS_PER_S);
+	k->bytes_min = 20000;
+	k->bytes_max = 400000;
+	k->duplex_ppm = 300000;
+	k->rounds_ppm = 200000;
+	k->n_talks = 1 + prng_below(&w->rng, 4);
+	k->pause_ppm = prng_below(&w->rng, 2) ? 50000 : 0;
+	k->loss_ppm = prng_below(&w->rng, 2) ? (uint32_t)log_between(w, 0, 50000) : 0;
+}
+
+/* Windows in units of up to 16 KiB: what is offered is rounded, and may not be taken back. */
+static void set_giant(struct sim *w, struct knobs *k)
+{
+	some_wire(w, k);
+	k->giant_ppm = 800000;
+	k->n_pkts = prng_below(&w->rng, 2) ? 256 : 4096;
+	k->check_ppm = 60000;
+	k->bytes_min = 20000;
+	k->bytes_max = k->n_pkts > 256 ? 1500000 : 200000;
+	k->duplex_ppm = 400000;
+	k->pause_ppm = prng_below(&w->rng, 2) ? 200000 : 0;
+	k->pause_ns = log_between(w, NS_PER_MS, 3 * NS_PER_S);
+	k->n_talks = 1 + prng_below(&w->rng, 3);
+	k->loss_ppm = prng_below(&w->rng, 2) ? (uint32_t)log_between(w, 0, 50000) : 0;
+	k->reorder_ppm = prng_below(&w->rng, 2) ? (uint32_t)log_between(w, 0, 200000) : 0;
+}
+
 static void set_forged(struct sim *w, struct knobs *k)
 {
 	set_duplex(w, k);
@@ -489,6 +522,8 @@ const struct world worlds[] = {
 	{ "scarce", "tiny pools and rings, takes that fail on purpose", set_scarce, 5 },
 	{ "mirror", "neighbours that must be asked for, and change", set_mirror, 5 },
 	{ "pmtu", "a router with a smaller MTU", set_pmtu, 3 },
+	{ "flaps", "routes that change under way: delay, rate, MTU, nowhere", set_flaps, 5 },
+	{ "giant", "windows of up to a gigabyte, scale 14", set_giant, 3 },
 	{ "forged", "segments of somebody who does not see the wire, routers that complain", set_forged, 3 },
 	{ "shared", "several stacks a host, processes a stack, threads a process", set_shared, 4 },
 	{ "any", "two worlds' troubles at once", set_any, 10 },

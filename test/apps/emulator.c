@@ -47,6 +47,7 @@ static struct {
 	struct frame heap[N_QUEUED + 1];	/* from 1 on; the smallest first */
 	uint32_t n;
 	uint64_t taken, lost, doubled, sent, too_long, overflow;
+	uint64_t stood_ms;		/* the longest that the machine let us stand still */
 } w;
 
 static volatile sig_atomic_t over;
@@ -215,6 +216,14 @@ static uint64_t wait_ns(void)
 	return due - now < LOOK_NS ? due - now : LOOK_NS;
 }
 
+static void look(uint64_t slept_at, uint64_t asked)
+{
+	uint64_t late = now_ns(CLOCK_MONOTONIC) - slept_at;
+
+	late = late > asked ? (late - asked) / 1000000 : 0;
+	w.stood_ms = late > w.stood_ms ? late : w.stood_ms;
+}
+
 static int listen_on(const char *name)
 {
 	int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, htons(ETH_P_ALL)), on = 1, room = 16 << 20;
@@ -277,10 +286,12 @@ int main(int argc, char **argv)
 	fflush(stdout);
 	while (!over) {
 		struct pollfd p[2] = { { .fd = w.fd[0], .events = POLLIN }, { .fd = w.fd[1], .events = POLLIN } };
-		struct timespec to = { 0, (long)wait_ns() };
+		uint64_t asked = wait_ns(), at = now_ns(CLOCK_MONOTONIC);
+		struct timespec to = { 0, (long)asked };
 
 		if (ppoll(p, 2, &to, NULL) < 0 && errno != EINTR)
 			die("ppoll");
+		look(at, asked);
 		for (uint32_t i = 0; i < 2; i++)
 			if (p[i].revents & POLLIN)
 				take(i);
@@ -288,8 +299,10 @@ int main(int argc, char **argv)
 	}
 	if (w.pcap && fclose(w.pcap))
 		die("pcap");
-	printf("{\"taken\":%llu,\"lost\":%llu,\"doubled\":%llu,\"sent\":%llu,\"too_long\":%llu,\"overflow\":%llu}\n",
+	printf("{\"taken\":%llu,\"lost\":%llu,\"doubled\":%llu,\"sent\":%llu,\"too_long\":%llu,\"overflow\":%llu,"
+	       "\"stood_ms\":%llu}\n",
 	       (unsigned long long)w.taken, (unsigned long long)w.lost, (unsigned long long)w.doubled,
-	       (unsigned long long)w.sent, (unsigned long long)w.too_long, (unsigned long long)w.overflow);
+	       (unsigned long long)w.sent, (unsigned long long)w.too_long, (unsigned long long)w.overflow,
+	       (unsigned long long)w.stood_ms);
 	return w.too_long || w.overflow;
 }
