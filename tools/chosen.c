@@ -105,6 +105,10 @@ static void put_entry(struct settling *s, const char *path, const struct entry *
 		fprintf(s->out, "uid %u\n", e->uids[i]);
 	fprintf(s->out, "set ONRAMP_PROFILE=%s\nset ONRAMP_SPIN_US=%u\n", p->name, p->spin_us);
 	fprintf(s->out, "set ONRAMP_ECN=%u\n", p->ecn);
+	if (p->kernel[0])
+		fprintf(s->out, "set ONRAMP_KERNEL=%s\n", p->kernel);
+	if (p->only[0])
+		fprintf(s->out, "set ONRAMP_ONLY=%s\n", p->only);
 	if (s->catalogue[0])
 		fprintf(s->out, "set ONRAMP_PROVIDERS=%s\n", s->catalogue);
 	if (p->congestion[0])

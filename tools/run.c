@@ -125,6 +125,11 @@ static void set_profile(const struct profile *p, bool named)
 	must(setenv("ONRAMP_SPIN_US", spin, named) == 0);
 	snprintf(spin, sizeof(spin), "%u", p->ecn);
 	must(setenv("ONRAMP_ECN", spin, named) == 0);
+	must(unsetenv("ONRAMP_KERNEL") == 0 && unsetenv("ONRAMP_ONLY") == 0);
+	if (p->kernel[0])
+		must(setenv("ONRAMP_KERNEL", p->kernel, 1) == 0);
+	if (p->only[0])
+		must(setenv("ONRAMP_ONLY", p->only, 1) == 0);
 	if (p->congestion[0])
 		must(setenv("ONRAMP_CONGESTION", p->congestion, named) == 0);
 }

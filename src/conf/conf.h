@@ -20,6 +20,7 @@
 #define CONF_NAME_MAX	 32	/* with its terminator, as in struct fdtab */
 #define CONF_ORIGIN_MAX	 512
 #define CONF_PROVIDERS_MAX 256
+#define CONF_RULES_MAX	 1600	/* 32 of them */
 #define CONF_CATALOGUE_MAX 4096
 #define CONF_SPIN_US_MAX 4000000u	/* 4 s: spin_ns is a uint32_t */
 #define CONF_BASE_DEPTH	 8	/* profiles that a profile may stand on, one upon the other */
@@ -30,6 +31,7 @@ struct profile {
 	bool	 strict;	/* a socket that cannot be accelerated is an error */
 	char	 congestion[16];	/* cubic, reno, bbr, dctcp; empty: the stack's default */
 	char	 providers[CONF_PROVIDERS_MAX];	/* of the catalogue: all, none, or their names */
+	char	 kernel[CONF_RULES_MAX], only[CONF_RULES_MAX];	/* of conf_rules(): what stays in the kernel */
 	uint32_t ecn;		/* as Linux's sysctl tcp_ecn: 0 never, 1 asks, 2 answers */
 	char	 origin[CONF_ORIGIN_MAX];	/* "built in", or the file's path */
 };
@@ -46,6 +48,10 @@ must_check int conf_profile(const char *name, struct profile *ret, char *why, si
  * order; "" if there is no catalogue. 0, or -EBADMSG with a sentence in `why`.
  */
 must_check int conf_providers(const char *only, char *ret, size_t bytes, char *why, size_t why_bytes);
+
+/* Addresses and ports, as people write them, as the library reads them (sock/policy.c). False: they are wrong, or
+ * too many. */
+bool conf_rules(const char *text, char *ret, size_t bytes);
 
 /* The user's folder (0), or the machine's (1); false if there is none. */
 bool conf_dir(unsigned place, char *ret, size_t bytes);

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Profiles as files. The format is INI, read by inih; there are six keys, all optional:
+ * Profiles as files. The format is INI, read by inih; there are eight keys, all optional:
  *
  *	base = latency		start from that profile instead of from `default`
  *	spin_us = 50		0 to 4000000
  *	strict = yes		yes or no
  *	congestion = bbr	cubic, reno, bbr or dctcp
  *	ecn = 1			0, 1 or 2, as Linux's sysctl tcp_ecn
+ *	kernel = :22, 10.0.0.0/8	what stays in the kernel (rules.c)
+ *	only = 192.0.2.0/24:80-90	everything else does
  *	providers = none	all, none, or names of the catalogue (providers.c), divided by commas
  *
  * Invariants
@@ -32,8 +34,8 @@
 #define N_PLACES 3	/* the user's folder, the machine's, built in */
 
 static const struct profile built_in[] = {
-	{ "default", 50, false, "", "all", 2, "built in" },	/* twice what waking a sleeping core costs */
-	{ "latency", 100000, false, "", "all", 2, "built in" },	/* a request every 100 ms never sleeps */
+	{ "default", 50, false, "", "all", "", "", 2, "built in" },	/* twice what waking a sleeping core costs */
+	{ "latency", 100000, false, "", "all", "", "", 2, "built in" },	/* a request every 100 ms never sleeps */
 };
 
 struct reading {
@@ -165,7 +167,8 @@ static bool parse_providers(const char *value, char *ret, size_t bytes)
 
 static bool is_key(const char *key)
 {
-	static const char *const keys[] = { "base", "spin_us", "strict", "congestion", "ecn", "providers" };
+	static const char *const keys[] = { "base", "spin_us", "strict", "congestion", "ecn", "providers",
+					    "kernel", "only" };
 
 	for (size_t i = 0; i < n_elems(keys); i++)
 		if (strcmp(keys[i], key) == 0)
@@ -210,9 +213,13 @@ static int on_key(void *arg, const char *section, const char *key, const char *v
 	else if (strcmp(key, "providers") == 0 && !parse_providers(value, r->p->providers, sizeof(r->p->providers)))
 		say(r->what, sizeof(r->what), "providers must be all, none, or names divided by commas, not '%.40s'",
 		    value);
+	else if (strcmp(key, "kernel") == 0 && !conf_rules(value, r->p->kernel, sizeof(r->p->kernel)))
+		say(r->what, sizeof(r->what), "kernel: '%.60s' are not addresses and ports", value);
+	else if (strcmp(key, "only") == 0 && !conf_rules(value, r->p->only, sizeof(r->p->only)))
+		say(r->what, sizeof(r->what), "only: '%.60s' are not addresses and ports", value);
 	else if (!is_key(key))
-		say(r->what, sizeof(r->what),
-		    "no key is called '%.40s'; keys are base, spin_us, strict, congestion, ecn, providers", key);
+		say(r->what, sizeof(r->what), "no key is called '%.40s'; keys are base, spin_us, strict, congestion, "
+		    "ecn, providers, kernel, only", key);
 	else
 		return good(r);
 	return 0;

@@ -128,6 +128,25 @@ static bool is_own_address(const struct ipaddr *a)
 	return false;
 }
 
+/* What the kernel's socket is bound to. */
+static int source_of(int fd, struct ipaddr *ret, uint16_t *ret_port)
+{
+	struct sockaddr_in6 sa;
+	socklen_t n = sizeof(sa);
+	int r = sys_getsockname(fd, &sa, &n);
+
+	return r < 0 ? r : addr_parse(&sa, n, ret, ret_port);
+}
+
+/* The profile keeps what this socket was bound to in the kernel. */
+static bool is_kept(int fd, struct ent e)
+{
+	struct ipaddr a;
+	uint16_t port;
+
+	return policy_on() && e.flags & FDF_BOUND && source_of(fd, &a, &port) == 0 && policy_keeps(&a, port);
+}
+
 /* A bound datagram socket becomes ours: lease, then the core's. The kernel's stays bound
  * and is read as well, for what comes by loopback. */
 static enum reason udp_adopt(int fd, struct ent e)
@@ -143,6 +162,8 @@ static enum reason udp_adopt(int fd, struct ent e)
 
 	if (why != REASON_NONE)
 		return why;
+	if (is_kept(fd, e))
+		return REASON_POLICY;
 	if (opts_want_kernel(fd, e))
 		return REASON_OPTION;
 	why = lease(fd, e, &l);
@@ -207,16 +228,6 @@ int64_t udp_autobind(int fd)
 	return udp_decide(fd, e, -ENETUNREACH);
 }
 
-/* What the kernel's socket is bound to. */
-static int source_of(int fd, struct ipaddr *ret, uint16_t *ret_port)
-{
-	struct sockaddr_in6 sa;
-	socklen_t n = sizeof(sa);
-	int r = sys_getsockname(fd, &sa, &n);
-
-	return r < 0 ? r : addr_parse(&sa, n, ret, ret_port);
-}
-
 /* connect() of a datagram socket that is ours: the kernel's follows, so that its side of
  * the world (loopback, other interfaces) stays right. */
 static int64_t udp_reconnect(int fd, struct ent e, const struct sockaddr *sa, socklen_t n)
@@ -232,6 +243,10 @@ static int64_t udp_reconnect(int fd, struct ent e, const struct sockaddr *sa, so
 	r = sys_connect(fd, sa, n);
 	if (r < 0)
 		return r;
+	if (known && policy_keeps(&to, port)) {
+		dgram_return(fd, e, REASON_POLICY);
+		return 0;
+	}
 	if (local && source_of(fd, &mine, &lport))
 		return 0;
 	if (!sk_enter(&t))
@@ -546,6 +561,10 @@ int64_t sk_connect(int fd, const struct sockaddr *sa, socklen_t n)
 	}
 	if (o.rport == 0)
 		return SK_PASS;
+	if (policy_keeps(&o.raddr, o.rport)) {
+		fd_kernel(fd, e, REASON_POLICY);
+		return SK_PASS;
+	}
 	return e.flags & FDF_DGRAM ? udp_connect_fd(fd, e, sa, n) : tcp_connect_fd(fd, e, &o);
 }
 
@@ -601,6 +620,8 @@ static enum reason tcp_listen_fd(int fd, struct ent *e, uint32_t backlog)
 		return why;
 	if (!(e->flags & FDF_BOUND) && kernel_autobind(fd, *e) < 0)
 		return REASON_NO_PORT;
+	if (is_kept(fd, *e))
+		return REASON_POLICY;
 	why = lease(fd, *e, &l);
 	if (why != REASON_NONE)
 		return why;

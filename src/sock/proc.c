@@ -113,6 +113,7 @@ static void read_environment(void)
 	uint32_t us = parse_u32(secure_getenv("ONRAMP_SPIN_US"), SPIN_DEFAULT_US);
 
 	read_congestion();
+	policy_read();
 	self.max_spinning = spare_cores();
 	self.agent_due_ms = parse_u32(secure_getenv("ONRAMP_AGENT_DUE"), 0);
 	self.spins = us >= LONG_SPIN_US;

@@ -239,6 +239,11 @@ bool program_takes_library(const struct sk_program *p, char *const *env);
  * kernel says EFAULT; another that is not mapped is met by the copy, and is a fault as in libc. */
 static inline bool is_wild(const void *p) { return (uintptr_t)p < 4096 || (uintptr_t)p >> 47; }
 
+/* What the profile keeps in the kernel (policy.c): a peer, or an address to be bound to. */
+void policy_read(void);
+bool policy_on(void);
+bool policy_keeps(const struct ipaddr *a, uint16_t port);
+
 /* ---- others ---------------------------------------------------------------------------------------- */
 
 must_check int addr_parse(const void *sa, socklen_t n, struct ipaddr *ret, uint16_t *ret_port);

@@ -139,7 +139,8 @@ int stack_template(bool v6)
 /* With --strict a fall-back that the user could have prevented is an error. */
 bool strict_fails(enum reason why)
 {
-	return self.strict && why != REASON_LOCAL && why != REASON_APERTURE && why != REASON_KERNEL_PEER &&
+	return self.strict && why != REASON_POLICY && why != REASON_LOCAL && why != REASON_APERTURE &&
+	       why != REASON_KERNEL_PEER &&
 	       why != REASON_NOT_INET && why != REASON_UNDECIDED && why != REASON_NONE;
 }
 
