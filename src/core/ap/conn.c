@@ -70,14 +70,6 @@ void conn_sync(struct turn *t, struct sk *sk, uint32_t edges)
 		sk_ready(t, sk, set, clear);
 }
 
-/* The first byte that the peer will write, and where it says that it has: both at once. */
-static void fetch_next(const struct lines *l, const struct ap *a)
-{
-	const uint8_t *mem = pool_mem(l->pair, ~a->side & 1) + (size_t)(a->in.page & (AP_POOL_PAGES - 1)) * AP_PAGE;
-
-	__builtin_prefetch(mem + ((a->rd - a->in.start) & (ring_bytes(&a->in) - 1)));
-}
-
 uint32_t ap_peek(const struct stack_map *map, const struct sk *sk)
 {
 	const struct ap *a = ap_of_const(sk);
@@ -86,8 +78,6 @@ uint32_t ap_peek(const struct stack_map *map, const struct sk *sk)
 
 	if (ready & EPOLLIN || !lines_of(map, a, &l))
 		return ready;
-	if (a->in.shift)
-		fetch_next(&l, a);
 	if (acquire32(&l.in->tx.nonce) != a->nonce)
 		return ready;
 	if (acquire32(&l.in->tx.wr) - peek32(&a->rd) >= max_u32(sk->rcvlowat, 1))
