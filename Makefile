@@ -216,7 +216,7 @@ test: deps
 	dev/test
 nightly: deps
 	FUZZ_SECONDS=900 SIM_SEEDS=20000 MIB=1024 KILLS=10000 HOSTILE_SECONDS=600 MODEL_DEEP=1 CPYTHON_ALL=1 CATALOGUE=all PATHS=all \
-		DIFFERENTIAL=all dev/test
+		DIFFERENTIAL=all IDLE="100000 1.1" dev/test
 demo: deps
 	@echo "building: a minute or so"
 	@$(MAKE) -s all apps

@@ -37,7 +37,7 @@ struct fd_ent {
 	uint32_t gen;		/* bumped at each change: a racing call sees old or new, not a mix */
 	uint32_t born_ms;	/* CLOCK_MONOTONIC, low 32 bits of ms: since when */
 };
-static_assert(sizeof(struct fd_ent) == 16, "1 MiB a process, sparse");
+static_assert(sizeof(struct fd_ent) == 16, "4 MiB a process, sparse");
 
 #define FDTAB_MAGIC 0x7364667072ull
 #define FDTAB_NAME  "onramp-fds"

@@ -31,8 +31,8 @@ typedef struct { uint32_t v; } pkt_h;	/* slot == frame number */
 typedef struct { uint32_t v; } ep_h;	/* slot of an epoll instance */
 typedef struct { uint32_t v; } epi_h;	/* slot of an epitem */
 
-#define SK_GEN_SHIFT	16
-#define SK_SLOT_MASK	0xffffu
+#define SK_GEN_SHIFT	17
+#define SK_SLOT_MASK	((1u << SK_GEN_SHIFT) - 1)
 static_assert(N_SOCKS == SK_SLOT_MASK + 1, "a slot fills the low bits of sk_h");
 
 /* ---- the door (core/stack/turn.h) ---------------------------------------------------- */
@@ -345,8 +345,10 @@ struct ap_slot {		/* writer: turn */
 	/* private positions in lane d; of the one we read: rd and swept, of the other: wr */
 	uint32_t wr[2], rd[2], var_wr[2], var_rd[2], swept[2];
 	uint32_t top[2];	/* channels from here up were never used */
+	uint32_t sweep_at[2];	/* where the next look at all channels goes on; 0: there is none under way */
+	uint32_t sweep_of[2];	/* the peer's count that it answers */
 };
-static_assert(sizeof(struct ap_slot) == 76, "no padding");
+static_assert(sizeof(struct ap_slot) == 92, "no padding");
 
 /* ---- half-open connections (core/tcp/synq.c) --------------------------------------------------- */
 
@@ -356,14 +358,15 @@ struct syn_req {
 	uint32_t irs, iss;
 	uint32_t ts_val;	/* the peer's clock in its SYN */
 	uint32_t at_us;		/* when our answer is repeated; the stack's clock, low half */
+	uint32_t parent : SK_GEN_SHIFT;	/* slot of the listener; 0: free */
+	uint32_t opts : 3;	/* SYN_O_* */
+	uint32_t ws : 4;
+	uint32_t n_rtx : 8;	/* times our answer was repeated */
 	uint16_t rport;
-	uint16_t parent;	/* slot of the listener; 0: free */
 	uint16_t mss;		/* the peer's option; 0: none */
-	uint8_t	 opts;		/* SYN_O_* */
-	uint8_t	 ws;
-	uint8_t	 flags;		/* of the peer's SYN, as on the wire */
-	uint8_t	 n_rtx;		/* times our answer was repeated */
 	uint16_t hash_next;
+	uint8_t	 flags;		/* of the peer's SYN, as on the wire */
+	uint8_t	 pad;
 	uint16_t next, prev;	/* of the same listener, repeated as often; next: free entries */
 };
 static_assert(sizeof(struct syn_req) == 64, "a line each");

@@ -82,8 +82,10 @@ static void look_again(struct segment *seg)
 	uint32_t n = min_u32(seg->n_ap, N_PAIRS);
 
 	for (uint32_t i = 0; i < n; i++)
-		for (uint32_t k = 0; k < 2; k++)
+		for (uint32_t k = 0; k < 2; k++) {
 			poke32(&seg->ap[i].swept[k], seg->ap[i].swept[k] - 1);
+			poke32(&seg->ap[i].sweep_at[k], 0);
+		}
 	/* And with wakes and rings that nobody else knows of: net_proc_died() pays those. */
 }
 

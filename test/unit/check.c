@@ -145,7 +145,7 @@ static void test_scribbled(void **state)
 		r.map.strong = 1;
 		prng_seed(&g, seed);
 		first = offsetof(struct segment, deadline);
-		span = r.map.umem - (uint8_t *)r.mem - first;
+		span = (uint64_t)((uint8_t *)r.map.ap_tables - (uint8_t *)r.mem) - first;
 		for (unsigned i = 0, n = 1 + prng_below(&g, 2400); i < n; i++) {
 			uint64_t at = first + prng_below(&g, (uint32_t)span / 4) * 4ull;
 			uint32_t v = prng_below(&g, 3) ? prng_below(&g, 130) : (uint32_t)prng_u64(&g);

@@ -13,13 +13,16 @@
  *  V2  An arming is rung for once (S0c-IRQ-04): `rung` remembers for which.
  *  V3  A channel has at most a few events under way: one for the wish, one for room, and one
  *      for each change of state. Should the ring be full all the same, `swept` says "look at
- *      every channel" (S0c-IND-03); so nothing is lost.
+ *      every channel" (S0c-IND-03); so nothing is lost. That is done SWEEP_STEP channels at a time,
+ *      or a peer that asks for it again and again would hold us up; it is done with, and not before,
+ *      when the last was looked at.
  *  V4  rd and wr that come from the peer are differences bounded by the ring; a peer that lies
  *      loses, or repeats, its own events.
  */
 #include "core/ap/parts.h"
 
 #define EV_MASK (AP_N_EVENTS - 1u)
+#define SWEEP_STEP 4096u
 
 static void ring_peer(struct turn *t, uint32_t slot)
 {
@@ -78,7 +81,7 @@ bool ap_pending(const struct stack_map *map)
 		if (!p || s->is_self)
 			continue;
 		if (cross_load(&p->lane[k].wr) != peek32(&s->rd[k]) ||
-		    peek32(&p->lane[k].swept) != peek32(&s->swept[k]))
+		    peek32(&p->lane[k].swept) != peek32(&s->swept[k]) || peek32(&s->sweep_at[k]))
 			return true;
 	}
 	return false;
@@ -123,22 +126,45 @@ static void one_event(struct turn *t, uint32_t slot, uint32_t side, const struct
 	}
 }
 
-/* V3: events were left out. Every channel of the lane is looked at. */
-static void sweep(struct turn *t, uint32_t slot, uint32_t side, struct ap_pair *p)
+static void sweep_one(struct turn *t, uint32_t slot, uint32_t side, uint32_t c, uint32_t nonce)
 {
-	for (uint32_t c = 1; c < AP_N_CHANS; c++) {
-		uint32_t nonce = peek32(&p->chan[c].name.nonce);
-		const struct ap_chan_own *own = &table_at(t, slot)->chan[side][c];
-		bool opens = (c & 1) != side;		/* theirs to open */
+	const struct ap_chan_own *own = &table_at(t, slot)->chan[side][c];
+	bool opens = (c & 1) != side;		/* theirs to open */
 
-		if (opens && own->nonce != nonce)
-			chan_settle(t, slot, side, c);	/* begun anew */
-		if (opens && nonce && !own->nonce && acquire32(&p->chan[c].dir[~side & 1].tx.nonce) == nonce)
-			one_event(t, slot, side, &(struct ap_event){ AP_EV_CONNECT, c, nonce, 0 });
-		else if (own->nonce)
-			one_event(t, slot, side, &(struct ap_event){ AP_EV_LOOK, c, own->nonce, 0 });
+	if (opens && own->nonce != nonce)
+		chan_settle(t, slot, side, c);	/* begun anew */
+	if (opens && nonce && !own->nonce &&
+	    acquire32(&pair_at(t->map, slot)->chan[c].dir[~side & 1].tx.nonce) == nonce)
+		one_event(t, slot, side, &(struct ap_event){ AP_EV_CONNECT, c, nonce, 0 });
+	else if (own->nonce)
+		one_event(t, slot, side, &(struct ap_event){ AP_EV_LOOK, c, own->nonce, 0 });
+}
+
+/* V3: events were left out, which `swept` counts. Every channel of the lane is looked at; what we know
+ * ourselves to be in use says how far to go, beyond it the peer does. */
+static void sweep(struct turn *t, uint32_t slot, uint32_t k, struct ap_pair *p, uint32_t swept)
+{
+	struct ap_slot *s = slot_at(t, slot);
+	uint32_t side = ~k & 1, known = min_u32(s->top[side], AP_N_CHANS);
+	uint32_t c = s->sweep_at[k], left = SWEEP_STEP, hole = 0;
+
+	if (c == 0) {
+		c = 1;
+		s->sweep_of[k] = swept;
 	}
-	dgram_poll(t, slot, ~side & 1);
+	for (; c < AP_N_CHANS && (c < known || hole < AP_HOLE) && left; c++, left--) {
+		uint32_t nonce = peek32(&p->chan[c].name.nonce);
+
+		hole = nonce ? 0 : hole + 1;
+		sweep_one(t, slot, side, c, nonce);
+	}
+	poke32(&s->sweep_at[k], left ? 0 : c);
+	if (left) {
+		poke32(&s->swept[k], s->sweep_of[k]);
+		dgram_poll(t, slot, k);
+	} else if (s->is_self) {
+		poke32(&t->map->seg->ap_self, 1);
+	}
 }
 
 static uint32_t poll_lane(struct turn *t, uint32_t slot, uint32_t k, struct ap_pair *p)
@@ -161,10 +187,8 @@ static uint32_t poll_lane(struct turn *t, uint32_t slot, uint32_t k, struct ap_p
 	poke32(&l->rd, s->rd[k]);
 	if (done)
 		poke32(&t->map->seg->ap_last, slot);
-	if (unlikely(swept != s->swept[k])) {
-		poke32(&s->swept[k], swept);
-		sweep(t, slot, ~k & 1, p);
-	}
+	if (unlikely(swept != s->swept[k] || s->sweep_at[k]))
+		sweep(t, slot, k, p, swept);
 	return done;
 }
 

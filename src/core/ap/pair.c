@@ -104,10 +104,11 @@ void ap_bury(struct turn *t)
 
 		if (!p || slot_at(t, i)->is_self)
 			continue;
-		for (uint32_t c = 1; c < AP_N_CHANS; c++) {
+		for (uint32_t c = 1, hole = 0; c < AP_N_CHANS && hole < AP_HOLE; c++) {
 			struct ap_dir *out = &p->chan[c].dir[side];
 
-			if (!peek32(&p->chan[c].name.nonce))
+			hole = peek32(&p->chan[c].name.nonce) ? 0 : hole + 1;
+			if (hole)
 				continue;
 			poke32(&p->chan[c].dir[~side & 1].wish.flags, AP_RX_SHUT);
 			/* release32(): pairs with acquire32() in conn_look() */

@@ -109,6 +109,10 @@ void conn_state(struct turn *t, struct sk *sk, enum tcp_state to);
 /* A channel without a socket here: its rings go back once the peer has forgotten it. */
 void chan_settle(struct turn *t, uint32_t slot, uint32_t side, uint32_t chan);
 must_check uint32_t chan_get(struct turn *t, uint32_t slot);	/* of ours; 0: none */
+/* A side opens its channels one after the other (C3), so behind so many that never were, counted in
+ * both sides', there is none, and walks touch no memory there. Holes are left by an opener that spoilt
+ * its memory or, one wide, by one that had no socket left. */
+#define AP_HOLE 128u
 
 /* ---- stream.c ------------------------------------------------------------------------------------------ */
 

@@ -135,7 +135,7 @@ void tcp_synq_add(struct turn *t, struct sk *lsk, const struct syn_req *r)
 	if (i == 0)
 		return;
 	*to = *r;
-	to->parent = (uint16_t)sk_slot_of(t, lsk);
+	to->parent = sk_slot_of(t, lsk) & SK_SLOT_MASK;
 	b = bucket_of_req(t, to);
 	to->hash_next = s->bucket[b];
 	s->bucket[b] = i;
