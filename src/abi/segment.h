@@ -358,21 +358,22 @@ struct syn_req {
 	uint32_t irs, iss;
 	uint32_t ts_val;	/* the peer's clock in its SYN */
 	uint32_t at_us;		/* when our answer is repeated; the stack's clock, low half */
-	uint32_t parent : SK_GEN_SHIFT;	/* slot of the listener; 0: free */
-	uint32_t opts : 3;	/* SYN_O_* */
-	uint32_t ws : 4;
-	uint32_t n_rtx : 8;	/* times our answer was repeated */
 	uint16_t rport;
+	uint16_t parent;	/* low half of the listener's slot, whose rest is in opts; both 0: free */
 	uint16_t mss;		/* the peer's option; 0: none */
-	uint16_t hash_next;
+	uint8_t	 opts;		/* SYN_O_* */
+	uint8_t	 ws;
 	uint8_t	 flags;		/* of the peer's SYN, as on the wire */
-	uint8_t	 pad;
+	uint8_t	 n_rtx;		/* times our answer was repeated */
+	uint16_t hash_next;
 	uint16_t next, prev;	/* of the same listener, repeated as often; next: free entries */
 };
 static_assert(sizeof(struct syn_req) == 64, "a line each");
 #define SYN_O_TS	(1u << 0)
 #define SYN_O_SACK	(1u << 1)
 #define SYN_O_WS	(1u << 2)
+#define SYN_O_SLOT_SHIFT 3	/* from here on */
+static_assert(SK_SLOT_MASK >> 16 <= 0xff >> SYN_O_SLOT_SHIFT, "a slot fits");
 
 struct syn_table {		/* writer: turn; entry 0 names nothing */
 	uint16_t bucket[N_SYN_BUCKETS];

@@ -58,7 +58,8 @@ static int dial(int i)
 	struct linger none = { .l_onoff = 1 };	/* no TIME_WAIT for ports to wait for */
 	int fd = socket(at.addr.ss_family, SOCK_STREAM, 0);
 
-	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_LINGER, &none, sizeof(none)) < 0 || connect(fd, (void *)&at.addr, at.n) < 0)
+	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_LINGER, &none, sizeof(none)) < 0 ||
+	    connect(fd, (void *)&at.addr, at.n) < 0)
 		die("connect");
 	return fd;
 }
@@ -77,7 +78,7 @@ static int active(void)
 	}
 	while (epoll_wait(ep, &e, 1, -1) == 1) {
 		if (read(e.data.fd, &c, 1) != 1)
-			return 0;
+			die("asked nothing");
 		if (write(e.data.fd, block, BLOCK) != BLOCK)
 			die("write");
 	}

@@ -327,7 +327,7 @@ static enum verdict embody(struct turn *t, struct sk *lsk, struct tcp_seg *s, co
 	b->rcv_wup = b->rcv_nxt;
 	/* What our answer said at most: less may be free now, but it is not taken back (A1 of ack.c). */
 	b->rcv_wnd = min_u32(min_u32(sk->rcvbuf / 2, b->window_clamp), UINT16_MAX);
-	if (r->parent == 0) {
+	if (tcp_syn_parent(r) == 0) {
 		b->n_rtx = 1;	/* when the cookie was sent, nobody knows: no sample (Karn) */
 	} else {
 		int64_t us = (int32_t)(r->at_us - tcp_now_us(t));

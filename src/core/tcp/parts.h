@@ -144,6 +144,12 @@ must_check bool tcp_listen_is_sound(const struct turn *t, struct sk *lsk);
 must_check struct sk *tcp_embryo_build(struct turn *t, struct sk *lsk, const struct syn_req *r,
 				       const struct ip_info *in);
 
+/* The listener's slot of a half-open connection that is in the table; 0: it is not. */
+static inline uint32_t tcp_syn_parent(const struct syn_req *r)
+{
+	return r->parent | (uint32_t)(r->opts >> SYN_O_SLOT_SHIFT) << 16;
+}
+
 must_check bool tcp_synq_has_room(const struct turn *t);
 void tcp_synq_add(struct turn *t, struct sk *lsk, const struct syn_req *r);
 must_check struct syn_req *tcp_synq_find(const struct turn *t, const struct sk *lsk, const struct tcp_seg *s);

@@ -51,7 +51,7 @@ static uint32_t bucket_of(const struct turn *t, const struct ipaddr *laddr, cons
 
 static uint32_t bucket_of_req(const struct turn *t, const struct syn_req *r)
 {
-	return bucket_of(t, &r->laddr, &r->raddr, r->parent, r->rport);
+	return bucket_of(t, &r->laddr, &r->raddr, tcp_syn_parent(r), r->rport);
 }
 
 static uint32_t wait_us(uint32_t n_rtx)
@@ -117,7 +117,7 @@ static uint16_t take(struct turn *t)
 			return 0;
 		return ++s->used;
 	}
-	if (i >= N_SYN_REQS || s->req[i].parent != 0) {
+	if (i >= N_SYN_REQS || tcp_syn_parent(&s->req[i]) != 0) {
 		never(t, WHY_TCP_INVARIANT);
 		return 0;
 	}
@@ -135,7 +135,8 @@ void tcp_synq_add(struct turn *t, struct sk *lsk, const struct syn_req *r)
 	if (i == 0)
 		return;
 	*to = *r;
-	to->parent = sk_slot_of(t, lsk) & SK_SLOT_MASK;
+	to->parent = (uint16_t)sk_slot_of(t, lsk);
+	to->opts |= (uint8_t)(sk_slot_of(t, lsk) >> 16 << SYN_O_SLOT_SHIFT);
 	b = bucket_of_req(t, to);
 	to->hash_next = s->bucket[b];
 	s->bucket[b] = i;
@@ -166,6 +167,7 @@ void tcp_synq_drop(struct turn *t, struct sk *lsk, struct syn_req *r)
 	hash_cut(t, r);
 	list_cut(t, listen_of(lsk), r);
 	r->parent = 0;
+	r->opts = 0;
 	r->next = s->free;
 	s->free = index_of(t, r);
 	s->n--;
@@ -189,7 +191,7 @@ struct syn_req *tcp_synq_find(const struct turn *t, const struct sk *lsk, const 
 	for (uint32_t left = N_SYN_REQS; left && i; left--) {
 		struct syn_req *r = at(t, i);
 
-		if (r->rport == s->h.sport && r->parent == parent && ip_eq(&r->raddr, &s->in->src) &&
+		if (r->rport == s->h.sport && tcp_syn_parent(r) == parent && ip_eq(&r->raddr, &s->in->src) &&
 		    ip_eq(&r->laddr, &s->in->dst))
 			return r;
 		i = r->hash_next;
@@ -303,7 +305,7 @@ bool tcp_synq_is_sound(const struct turn *t, struct sk *lsk)
 			const struct syn_req *r = at(t, i);
 
 			if (i >= N_SYN_REQS || ++n > l->n_reqs || r->prev != prev || level_of(r) != k ||
-			    r->parent != sk_slot_of(t, lsk) || !is_in_bucket(t, r))
+			    tcp_syn_parent(r) != sk_slot_of(t, lsk) || !is_in_bucket(t, r))
 				return false;
 			prev = i;
 		}
