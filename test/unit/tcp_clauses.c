@@ -185,6 +185,7 @@ static void test_syn_to_many(void **state)
 	for (uint32_t i = 0; i < n_elems(many); i++)
 		seg_between(PEER, many[i], &h);
 	expect_nothing();
+	assert_int_equal(count(EV_IP_NOT_OURS), n_elems(many));
 	rfc("9293", "3.9.2.3", "nor is one from there");
 	for (uint32_t i = 0; i < n_elems(many); i++)
 		if (i)
@@ -192,6 +193,7 @@ static void test_syn_to_many(void **state)
 	seg_between("127.0.0.1", US, &h);
 	seg_between("0.0.0.0", US, &h);
 	expect_nothing();
+	assert_int_equal(count(EV_IP_BAD), n_elems(many) + 1);
 	seg_between(PEER, US, &h);
 	assert_true(hear());
 	assert_int_equal(pl.last.h.flags, TCP_F_SYN | TCP_F_ACK);
