@@ -235,6 +235,38 @@ static void at_eof(struct sim *w, struct end *e)
 	e->can_read = false;
 }
 
+/*
+ * SO_RCVLOWAT as a sensible program sets it: never more than is sure to come without a word from us.
+ * What the peer has sent then wakes us, or what it has no room to send (is_pressed() in core/ap/conn.c).
+ */
+static void set_lowat(struct sim *w, struct turn *t, struct end *e, struct sk *sk)
+{
+	uint64_t sure = talk_limit_at(other(e), e->tx_pos) - e->rx_pos;
+
+	if (!e->lowat || !is_ap(sk))
+		return;
+	sk->rcvlowat = (uint32_t)max_u64(min_u64(e->lowat, sure), 1);
+	either_want(w, t, sk);
+}
+
+/* Linux reads up to the urgent mark and stops; whoever is there, and nobody else, is at the mark. */
+static void check_mark(struct sim *w, struct turn *t, const struct end *e, struct sk *sk, uint64_t was)
+{
+	uint64_t end = other(e)->urg_end, at = end - 1;
+
+	if (!is_ap(sk) || !w->k.oob_ppm || w->k.step_ppm || e->talk->tainted || other(e)->killed || e->killed)
+		return;
+	if (end && was < at && e->rx_pos > at)
+		sim_fail(w, "S4: conversation %u: a read from %llu to %llu, over the urgent byte at %llu", e->talk->id,
+			 (unsigned long long)was, (unsigned long long)e->rx_pos, (unsigned long long)at);
+	if (ap_at_mark(t, sk) != (end && e->rx_pos == at))
+		sim_fail(w, "S4: conversation %u: at %llu, urgent byte at %llu, SIOCATMARK says %d", e->talk->id,
+			 (unsigned long long)e->rx_pos, (unsigned long long)at, ap_at_mark(t, sk));
+	if (end && e->rx_pos <= at && !(sk->ready & EPOLLPRI))
+		sim_fail(w, "S4: conversation %u: no EPOLLPRI at %llu, urgent byte at %llu", e->talk->id,
+			 (unsigned long long)e->rx_pos, (unsigned long long)at);
+}
+
 /* 0 go on, 1 nothing more now, negative: an error for the program. */
 static int read_once(struct sim *w, struct turn *t, struct end *e, struct sk *sk)
 {
@@ -272,6 +304,7 @@ static int read_once(struct sim *w, struct turn *t, struct end *e, struct sk *sk
 		return 0;
 	e->rx_pos += (uint64_t)r;
 	w->n_bytes += (uint64_t)r;
+	check_mark(w, t, e, sk, e->rx_pos - (uint64_t)r);
 	if (!is_ap(sk) && tcp_unread(t, sk) && !(sk->ready & EPOLLIN))
 		sim_fail(w, "S4: %u bytes unread, yet no EPOLLIN", tcp_unread(t, sk));
 	if (e->n_rests && prng_chance(&w->rng, e->pause_ppm)) {
@@ -319,6 +352,8 @@ static int write_once(struct sim *w, struct turn *t, struct end *e, struct sk *s
 	if (r == 0 || r > n)
 		sim_fail(w, "S4: send() of %u returns %lld", n, (long long)r);
 	e->tx_pos += (uint64_t)r;
+	if (flags & TCP_SEND_OOB && r == n)
+		e->urg_end = e->tx_pos;
 	if (e->n_rests && prng_chance(&w->rng, e->think_ppm)) {
 		e->n_rests--;
 		e->think_until = w->now + sim_skewed(w, 1000, e->pause_ns);
@@ -469,5 +504,6 @@ void end_run(struct sim *w, struct turn *t, struct end *e, bool *ret_again)
 		err = end_shut(w, t, e, sk);
 	if (err || may_close(e))
 		return end_over(w, t, e, err);
+	set_lowat(w, t, e, sk);
 	watch(w, t, e, sk, ret_again);
 }

@@ -99,6 +99,7 @@ struct knobs {
 	uint32_t et_ppm, epoll_ppm, spin_ppm;
 	uint32_t fiddle_ppm;	/* options changed in the middle of it all, TCP_INFO asked for */
 	uint32_t oob_ppm;	/* urgent bytes, read in line */
+	uint32_t lowat_ppm;	/* SO_RCVLOWAT, of connections within a host */
 	uint32_t tiny_ppm;	/* options for small writes: nodelay, cork, MSG_MORE */
 	uint32_t sndbuf, rcvbuf;	/* 0: default */
 	uint32_t giant_ppm;	/* receive buffers of up to 2 GiB: windows in units of up to 16 KiB */

@@ -408,10 +408,10 @@ static void check_end(struct sim *w, struct turn *t, const struct end *e)
 
 	if (!sk || !is_ap(sk) || sk->err || !(sk->items || sk->wait_mask))
 		return;
-	if (avail && !(ap_peek(t->map, sk) & EPOLLIN))
+	if (avail >= sk->rcvlowat && avail && !(ap_peek(t->map, sk) & EPOLLIN))
 		sim_fail(w, "A2: conversation %u: a look without a turn does not show %llu bytes", e->talk->id,
 			 (unsigned long long)avail);
-	if (!(sk->ready & EPOLLIN) && (avail || has_ended(o)))
+	if (!(sk->ready & EPOLLIN) && ((avail && avail >= sk->rcvlowat) || has_ended(o)))
 		sim_fail(w, "A2: conversation %u: %llu bytes%s for the %s, all events taken, and no EPOLLIN",
 			 e->talk->id, (unsigned long long)avail, has_ended(o) ? " and an end" : "",
 			 e->server ? "server" : "client");

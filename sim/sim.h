@@ -137,6 +137,8 @@ struct end {			/* one end of a TCP conversation */
 	bool server, started, open, finished;
 	sk_h sk;
 	uint64_t tx_pos, tx_total, rx_pos, rx_total;
+	uint64_t urg_end;	/* position after the last urgent byte sent; 0: none */
+	uint32_t lowat;		/* SO_RCVLOWAT that it likes; 0: leaves it alone */
 	uint64_t abort_at;	/* position (sent + received) at which to abort; NEVER_NS: never */
 	bool closer;		/* closes as soon as all is sent and received */
 	bool shutter;		/* shutdown(SHUT_WR) as soon as all is sent */
@@ -353,6 +355,7 @@ void process_die(struct sim *w, struct sim_stack *s, uint32_t proc);
 /* talk.c, end.c */
 void talk_make(struct sim *w);
 uint64_t talk_limit(const struct end *e);
+uint64_t talk_limit_at(const struct end *e, uint64_t rx_pos);	/* ... once it has received that much */
 void talk_run(struct sim *w, struct turn *t, struct sim_stack *s, struct thread *th);
 uint64_t talk_next_at(struct sim *w, struct sim_stack *s, struct thread *th);
 void talk_sleep(struct sim *w, struct turn *t, struct sim_stack *s, struct thread *th, bool asleep);

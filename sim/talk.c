@@ -22,7 +22,7 @@ static uint32_t round_bytes(const struct talk *k, uint32_t i, uint32_t server)
 }
 
 /* How far an end of a request/response conversation may send, having received rx_pos. */
-uint64_t talk_limit(const struct end *e)
+uint64_t talk_limit_at(const struct end *e, uint64_t rx_pos)
 {
 	const struct talk *k = e->talk;
 	uint64_t rx = 0, tx = 0;
@@ -32,13 +32,15 @@ uint64_t talk_limit(const struct end *e)
 		return e->tx_total;
 	for (i = 0; i < k->n_rounds; i++) {
 		rx += round_bytes(k, i, !e->server);
-		if (rx > e->rx_pos)
+		if (rx > rx_pos)
 			break;
 	}
 	for (uint32_t j = 0; j < min_u32(i + ahead, k->n_rounds); j++)
 		tx += round_bytes(k, j, e->server);
 	return tx;
 }
+
+uint64_t talk_limit(const struct end *e) { return talk_limit_at(e, e->rx_pos); }
 
 static void set_opts(struct sim *w, struct tcp_opts *o)
 {
@@ -95,6 +97,8 @@ static void set_end(struct sim *w, struct talk *c, uint32_t side)
 	e->pause_ppm = prng_chance(&w->rng, 500000) ? k->pause_ppm : 0;
 	e->pause_ns = k->pause_ns;
 	e->n_rests = 40;
+	if (k->lowat_ppm && prng_chance(&w->rng, k->lowat_ppm))
+		e->lowat = (uint32_t)sim_skewed(w, 2, 3000000);
 	e->think_ppm = prng_chance(&w->rng, 500000) ? k->think_ppm : 0;
 	e->et = prng_chance(&w->rng, k->et_ppm);
 	e->oneshot = !e->et && prng_chance(&w->rng, k->et_ppm / 2);

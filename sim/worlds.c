@@ -425,6 +425,7 @@ static void set_aperture(struct sim *w, struct knobs *k)
 	k->rcvbuf = prng_below(&w->rng, 3) ? 0 : (uint32_t)log_between(w, 4000, 300000);
 	k->fiddle_ppm = prng_below(&w->rng, 4) ? 0 : 200000;
 	k->oob_ppm = prng_below(&w->rng, 4) ? 0 : 50000;
+	k->lowat_ppm = prng_below(&w->rng, 3) ? 0 : 500000;
 	k->hold_ppm = prng_below(&w->rng, 2) ? 200000 : 0;
 	k->hold_ns = log_between(w, 10000, 10 * NS_PER_MS);
 	k->watchdog_ns = log_between(w, NS_PER_MS / 10, 20 * NS_PER_MS);

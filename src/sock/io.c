@@ -64,7 +64,13 @@ static int64_t recv_tcp(struct turn *t, struct ent e, struct sk *sk, const struc
 	return r;
 }
 
-static int64_t recv_turn(struct ent e, const struct io *io)
+/* One read may not be enough: a blocking one goes on, but not over the urgent mark. */
+static bool wants_more(const struct io *io, const struct sk *sk)
+{
+	return io->flags & MSG_WAITALL || sk->rcvlowat > 1;
+}
+
+static int64_t recv_turn(struct ent e, struct io *io)
 {
 	struct turn t;
 	struct sk *sk;
@@ -75,16 +81,20 @@ static int64_t recv_turn(struct ent e, const struct io *io)
 	sk = sk_find(&t, (sk_h){ e.h });
 	if (likely(sk))
 		r = is_ap(sk) ? recv_ap(&t, e, sk, io) : recv_tcp(&t, e, sk, io);
+	if (unlikely(r > 0 && wants_more(io, sk))) {
+		sk = sk_find(&t, (sk_h){ e.h });
+		io->at_mark = sk && stream_at_mark(&t, sk);
+	}
 	sk_leave(&t, me.batch != 0);
 	return r;
 }
 
-/* Nothing to read, for sure, without a turn. */
+/* Nothing to read, for sure, without a turn. Below SO_RCVLOWAT there may be something all the same. */
 static bool recv_dry(struct ent e)
 {
 	struct sk *sk = sk_peek(e.h);
 
-	return sk && !(sk_shows(sk) & RX_SHOWS) && !sk_due();
+	return sk && !(sk_shows(sk) & RX_SHOWS) && sk->rcvlowat <= 1 && !sk_due();
 }
 
 bool io_advance(struct io *io, uint64_t n)
@@ -135,15 +145,19 @@ static int64_t recv_more(struct ent e, struct io *io, int64_t got, uint64_t targ
 	wait_sk(&w, e.h, EPOLLIN | EPOLLRDHUP);
 	for (;;) {
 		r = wait_for(&w);
-		if (r)
+		if (r) {	/* what there is, be it less than SO_RCVLOWAT */
+			int64_t rest = sk->rcvlowat > 1 ? recv_turn(e, io) : 0;
+
+			got += rest > 0 ? rest : 0;
 			return got ? got : r == -ETIMEDOUT ? -EAGAIN : r;
+		}
 		r = recv_turn(e, io);
 		if (r == -EAGAIN)
 			continue;
 		if (r <= 0)
 			return got ? got : r;
 		got += r;
-		if ((uint64_t)got >= target || io_advance(io, (uint64_t)r))
+		if ((uint64_t)got >= target || io->at_mark || io_advance(io, (uint64_t)r))
 			return got;
 	}
 }
@@ -172,10 +186,10 @@ int64_t tcp_read(struct ent e, struct io *io)
 	if (likely(r > 0)) {
 		uint64_t target;
 
-		if (likely(!(io->flags & MSG_WAITALL) && sk->rcvlowat <= 1))
+		if (likely(!wants_more(io, sk)))
 			return r;
 		target = recv_target(io, sk);
-		if ((uint64_t)r >= target || dont_wait(io, sk) || io_advance(io, (uint64_t)r))
+		if ((uint64_t)r >= target || io->at_mark || dont_wait(io, sk) || io_advance(io, (uint64_t)r))
 			return r;
 		return recv_more(e, io, r, target);
 	}

@@ -11,6 +11,7 @@ struct io {
 	int	 flags;		/* MSG_* */
 	uint32_t core_flags;	/* TCP_SEND_*, TCP_RECV_*; the callee's */
 	int	 fd;
+	bool	 at_mark;	/* of a read that may want more: the urgent mark is next */
 	/* Datagrams: control messages. Receiving: the program's buffer, and after it what of it is used. */
 	void	*ctl;
 	size_t	 ctl_n;

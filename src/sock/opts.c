@@ -485,6 +485,8 @@ static bool set_special(struct tcp_opts *o, struct sk *sk, int level, int name, 
 		o->sndbuf_locked = 1;
 	} else if (level == SOL_SOCKET && name == SO_RCVLOWAT) {
 		sk->rcvlowat = x < 0 ? INT32_MAX : x == 0 ? 1 : (uint32_t)x;
+		if (o->rcvbuf_locked)	/* tcp_set_rcvlowat() */
+			sk->rcvlowat = max_u32(min_u32(sk->rcvlowat, o->rcvbuf >> 1), 1);
 	} else if (level == IPPROTO_TCP && name == TCP_MAXSEG) {
 		o->maxseg = (uint32_t)x;
 	} else if (level == IPPROTO_TCP && name == TCP_CONGESTION) {
@@ -531,6 +533,8 @@ static bool set_in_turn(struct turn *t, struct ent e, struct sk *sk, int level, 
 		return true;
 	}
 	stream_set_opts(t, sk, &o);
+	if (level == SOL_SOCKET && name == SO_RCVLOWAT && is_ap(sk))
+		ap_want(t, sk);		/* what lies there may be enough now */
 	return true;
 }
 

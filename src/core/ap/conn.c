@@ -59,11 +59,35 @@ static uint32_t poll_mask(const struct sk *sk, uint32_t avail, bool room)
 	return m;
 }
 
+/*
+ * The writer may be out of room, or wait for it with what poll() calls too little: then what there is
+ * is shown, below SO_RCVLOWAT too, or both would wait for ever. As Linux's tcp_epollin_ready(), whose
+ * window closes. (Not all that is in older rings counts: they are not written to.)
+ */
+static cold_fn bool is_pressed(const struct turn *t, const struct sk *sk)
+{
+	const struct ap *a = ap_of_const(sk);
+	struct ap_ring_at r;
+	struct lines l;
+	uint32_t n, used;
+
+	if (!sk->rxq_bytes || !lines_of(t->map, a, &l) || acquire32(&l.in->tx.nonce) != a->nonce)
+		return false;
+	n = peek32(&l.in->tx.n_rings);
+	r = l.in->tx.ring[(n - 1) & 1];
+	if (!n || !r.shift || r.shift > AP_MAX_SHIFT)
+		return true;
+	used = a->rd + sk->rxq_bytes - ((int32_t)(a->rd - r.start) < 0 ? r.start : a->rd);
+	return used > ring_bytes(&r) || ring_bytes(&r) - used < ring_bytes(&r) / 3;
+}
+
 void conn_sync(struct turn *t, struct sk *sk, uint32_t edges)
 {
 	uint32_t m, set, clear;
 
 	m = poll_mask(sk, sk->rxq_bytes, stream_has_room(ap_of(sk)));
+	if (unlikely(sk->rcvlowat > 1) && !(m & EPOLLIN) && is_pressed(t, sk))
+		m |= EPOLLIN | EPOLLRDNORM;
 	set = (m & ~sk->ready) | (m & edges);
 	clear = sk->ready & ~m;
 	if (set | clear)
@@ -80,7 +104,7 @@ uint32_t ap_peek(const struct stack_map *map, const struct sk *sk)
 		return ready;
 	if (acquire32(&l.in->tx.nonce) != a->nonce)
 		return ready;
-	if (acquire32(&l.in->tx.wr) - peek32(&a->rd) >= max_u32(sk->rcvlowat, 1))
+	if (is_readable(sk, acquire32(&l.in->tx.wr) - peek32(&a->rd), a))
 		ready |= EPOLLIN | EPOLLRDNORM;
 	return ready;
 }
@@ -170,8 +194,8 @@ void conn_look(struct turn *t, struct sk *sk, bool from_event)
 	/* What was told may have been room that a quicker send() has filled since. */
 	if (from_event && !(sk->ready & EPOLLOUT))
 		stream_want_room(t, sk, &l);
-	/* Edge-triggered watchers hear of each arrival, the others of the first. */
-	if (from_event && (sk->flags & SK_F_EDGES || (sk->items && !(sk->ready & EPOLLIN))))
+	/* Edge-triggered watchers hear of each arrival, the others of the first that is enough; a sleeper, too. */
+	if (from_event && (sk->flags & SK_F_EDGES || ((sk->items || sk->wait_mask) && !(sk->ready & EPOLLIN))))
 		stream_wish(t, sk, &l);
 }
 
