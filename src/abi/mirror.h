@@ -109,18 +109,16 @@ struct mir_tcp {
 	uint8_t	 off;		/* MIR_TCP_NO_* */
 	uint8_t	 ecn;		/* tcp_ecn, plus 1 */
 	uint8_t	 syn_linear;	/* tcp_syn_linear_timeouts: a kernel may lack it */
-	uint8_t	 mtu_probing;	/* tcp_mtu_probing */
+	uint8_t	 pad;
 	uint32_t fastopen;	/* tcp_fastopen, plus 1 */
 	uint32_t fastopen_off_s;	/* tcp_fastopen_blackhole_timeout_sec */
-	uint32_t base_mss, probe_floor;	/* tcp_base_mss, tcp_mtu_probe_floor */
-	uint32_t probe_threshold, probe_interval_s;	/* tcp_probe_threshold, tcp_probe_interval */
 };
 #define MIR_TCP_NO_TS	   (1u << 0)	/* tcp_timestamps=0 */
 #define MIR_TCP_NO_SACK	   (1u << 1)	/* tcp_sack=0 */
 #define MIR_TCP_NO_WSCALE  (1u << 2)	/* tcp_window_scaling=0 */
 #define MIR_TCP_NO_DSACK   (1u << 3)	/* tcp_dsack=0 */
 #define MIR_TCP_NO_RESTART (1u << 4)	/* tcp_slow_start_after_idle=0 */
-static_assert(sizeof(struct mir_tcp) == 68, "layout");
+static_assert(sizeof(struct mir_tcp) == 52, "layout");
 
 struct mirror {
 	uint64_t magic;

@@ -95,6 +95,7 @@ static_assert(sizeof(struct waiter) == 192, "whole lines");
 #define PKT_F_PSH	(1u << 2)
 #define PKT_F_URG	(1u << 3)
 #define PKT_F_CSUM_OK	(1u << 4)	/* transport checksum verified, or unfinished from memory (F10) */
+#define PKT_F_EOR	(1u << 6)	/* TCP send: nothing is added to it any more (MSG_EOR) */
 #define PKT_F_DEFER_PUT	(1u << 5)	/* freed while at the device: pool it when its completion comes */
 
 /*

@@ -96,11 +96,6 @@ void host_tcp_tuning(struct mir_tcp *ret)
 	if (numbers("ipv4/tcp_fastopen", v) >= 1)
 		m.fastopen = v[0] + 1;
 	m.fastopen_off_s = number("ipv4/tcp_fastopen_blackhole_timeout_sec");
-	m.mtu_probing = small("ipv4/tcp_mtu_probing");
-	m.base_mss = number("ipv4/tcp_base_mss");
-	m.probe_floor = number("ipv4/tcp_mtu_probe_floor");
-	m.probe_threshold = number("ipv4/tcp_probe_threshold");
-	m.probe_interval_s = number("ipv4/tcp_probe_interval");
 	m.ecn = ecn();
 	m.off = if_zero("ipv4/tcp_timestamps", MIR_TCP_NO_TS) | if_zero("ipv4/tcp_sack", MIR_TCP_NO_SACK) |
 		if_zero("ipv4/tcp_window_scaling", MIR_TCP_NO_WSCALE) | if_zero("ipv4/tcp_dsack", MIR_TCP_NO_DSACK) |

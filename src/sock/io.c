@@ -264,7 +264,7 @@ int64_t tcp_write(struct ent e, struct io *io)
 	struct sk *sk;
 
 	io->core_flags = (io->flags & MSG_MORE ? TCP_SEND_MORE : 0) |
-			 (io->flags & MSG_OOB ? TCP_SEND_OOB : 0);
+			 (io->flags & MSG_OOB ? TCP_SEND_OOB : 0) | (io->flags & MSG_EOR ? TCP_SEND_EOR : 0);
 	for (;;) {
 		r = send_turn(e, io, all - (uint64_t)sent);
 		if (r >= 0) {

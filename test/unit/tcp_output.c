@@ -61,6 +61,22 @@ static void test_nagle(void **state)
 	expect(TCP_F_ACK | TCP_F_PSH, A(1489), S(1), 10);
 }
 
+/* Linux's MSG_EOR: what comes after it does not share its segment, whatever holds both back. */
+static void test_end_of_record(void **state)
+{
+	(void)state;
+	pl.o.cork = 1;
+	establish();
+	assert_int_equal(send_n(100, 0), 100);
+	assert_int_equal(send_n(50, TCP_SEND_EOR), 50);
+	assert_int_equal(send_n(10, 0), 10);
+	assert_int_equal(tcb_of(pl.sk)->txq.n, 2);
+	pl.o.cork = 0;
+	set();
+	expect(TCP_F_ACK | TCP_F_PSH, A(1), S(1), 150);
+	expect(TCP_F_ACK | TCP_F_PSH, A(151), S(1), 10);
+}
+
 static void test_cork(void **state)
 {
 	(void)state;
@@ -415,7 +431,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		play_test(test_flow_label), play_test(test_notsent_lowat), play_test(test_thin),
-		play_test(test_segments), play_test(test_nagle), play_test(test_cork),
+		play_test(test_segments), play_test(test_nagle), play_test(test_end_of_record), play_test(test_cork),
 		play_test(test_more), play_test(test_persist), play_test(test_persist_backoff),
 		play_test(test_persist_gives_up), play_test(test_silly_window),
 		play_test(test_congestion_window), play_test(test_send_buffer), play_test(test_mtu),

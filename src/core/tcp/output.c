@@ -77,8 +77,8 @@ static void inherit_marks(struct tcb *b, struct pkt *p, struct pkt *q)
 	q->addr = p->addr;
 	q->n_sent = p->n_sent;
 	q->at = p->at;
-	q->flags = p->flags & (PKT_F_FIN | PKT_F_PSH);
-	p->flags &= (uint8_t)~(PKT_F_FIN | PKT_F_PSH);
+	q->flags = p->flags & (PKT_F_FIN | PKT_F_PSH | PKT_F_EOR);
+	p->flags &= (uint8_t)~(PKT_F_FIN | PKT_F_PSH | PKT_F_EOR);
 	if (p->mark & MARK_SACKED)
 		b->n_sacked++;
 }

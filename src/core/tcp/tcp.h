@@ -105,6 +105,7 @@ void tcp_embryo_unlink(struct turn *t, struct sk *sk);	/* leaves its listener's 
 
 #define TCP_SEND_MORE (1u << 0)		/* MSG_MORE */
 #define TCP_SEND_OOB  (1u << 1)
+#define TCP_SEND_EOR  (1u << 2)		/* MSG_EOR: what is sent next begins a segment */
 /* Copies in as much as fits and sends what may be sent. Bytes taken (> 0), -EAGAIN when the
  * buffer is full, -EALREADY when tcp_send_first() is to be asked, -EPIPE after shutdown, a pending error
  * (taken, as SO_ERROR). -ENOTCONN. */

@@ -140,7 +140,7 @@ static struct pkt *open_segment(struct turn *t, struct sk *sk, uint32_t goal)
 
 	if (b->tx_next != 0) {
 		p = pkt_slot(t, b->txq.tail);
-		if (p->tot < goal && !(p->flags & PKT_F_FIN))
+		if (p->tot < goal && !(p->flags & (PKT_F_FIN | PKT_F_EOR)))
 			return p;
 	}
 	if (tcp_pool_is_low(t, b))
@@ -256,6 +256,8 @@ int64_t tcp_send(struct turn *t, struct sk *sk, const struct iovec *iov, uint32_
 			b->snd_up = b->write_seq;
 			b->flags |= TCB_F_SND_URG;
 		}
+		if ((flags & TCP_SEND_EOR) && done == want)
+			pkt_slot(t, b->txq.tail)->flags |= PKT_F_EOR;
 		if (!(flags & TCP_SEND_MORE))	/* RFC 9293 3.9.1.2 (MUST-60) */
 			pkt_slot(t, b->txq.tail)->flags |= PKT_F_PSH;
 		sk->txq_bytes = b->txq.bytes;

@@ -390,7 +390,8 @@ static void zerocopy_done(struct file *f, int flags)
 
 static int64_t do_send(struct file *f, const struct iovec *v, uint32_t n, int flags, const struct sockaddr *sa)
 {
-	uint32_t core = (flags & MSG_MORE ? TCP_SEND_MORE : 0) | (flags & MSG_OOB ? TCP_SEND_OOB : 0);
+	uint32_t core = (flags & MSG_MORE ? TCP_SEND_MORE : 0) | (flags & MSG_OOB ? TCP_SEND_OOB : 0) |
+			(flags & MSG_EOR ? TCP_SEND_EOR : 0);
 	uint64_t all = iov_sum(v, n), until = until_of(f->sndtimeo_ms);
 	struct iovec left[64];
 	int64_t sent = 0, r;
