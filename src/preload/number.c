@@ -60,7 +60,7 @@ exported long number_call(long number, long a, long b, long c, long d, long e, l
 		sk_submits(b, (struct iocb *const *)c);
 	if (chain_on() && chain_by_number(&n, &got))
 		return (long)sk_result(got);
-	if (call_by_number(&n, &got) || by_other_arguments(&n, &got))
+	if (call_by_number(&n, &got) || by_other_arguments(&n, &got) || clone_by_number(&n, &got))
 		return (long)sk_result(got);
 	return ((long (*)(long, long, long, long, long, long, long))libc_own(&libc, "syscall"))
 		(number, a, b, c, d, e, f);

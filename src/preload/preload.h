@@ -79,5 +79,6 @@ int below_getsockname(int fd, struct sockaddr *sa, socklen_t *n);
 int below_getpeername(int fd, struct sockaddr *sa, socklen_t *n);
 int below_close(int fd);
 void layers_begin(void);
+bool clone_by_number(const struct numbered *n, int64_t *ret);	/* (clone.c) */
 
 #endif

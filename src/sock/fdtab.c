@@ -182,7 +182,7 @@ void fd_put(int fd, struct ent e)
 	union { struct ent e; uint64_t w; } u = { .e = e };
 	struct fd_ent *at;
 
-	if (!self.tab)
+	if (!self.tab || me.borrowed)
 		return;
 	if (e.kind >= FD_PLAIN && e.kind <= FD_UDP && e.reason != REASON_UNDECIDED)
 		/* relaxed: a counter for people. */
@@ -202,7 +202,7 @@ struct ent fd_take(int fd)
 {
 	union { uint64_t w; struct ent e; } u = { 0 };
 
-	if ((uint32_t)fd < sk_fds.n)
+	if ((uint32_t)fd < sk_fds.n && !me.borrowed)
 		/* acq_rel: of two racing close() calls one gets the entry, with all its words */
 		u.w = __atomic_exchange_n((uint64_t *)(void *)&sk_fds.ents[fd], 0, __ATOMIC_ACQ_REL);
 	return u.e;
@@ -240,7 +240,7 @@ void fd_kernel(int fd, struct ent e, enum reason why)
 	e.kind = FD_PLAIN;
 	e.reason = (uint16_t)why;
 	e.h = 0;
-	fd_put(fd, e);
+	twins_put(fd, e);
 }
 
 /* ---- plumbing ---------------------------------------------------------------------------------- */
@@ -292,8 +292,11 @@ static void rename_plumbing(int from, int to)
 
 int fd_move_private(int fd)
 {
-	int to = sys_fcntl(fd, F_DUPFD_CLOEXEC, fd + 1);
+	int to;
 
+	if (me.borrowed)	/* its own copy, which it needs no more */
+		return 0;
+	to = sys_fcntl(fd, F_DUPFD_CLOEXEC, fd + 1);
 	if (to < 0)
 		to = sys_fcntl(fd, F_DUPFD_CLOEXEC, fd_private_min());
 	if (to < 0)

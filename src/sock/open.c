@@ -152,7 +152,7 @@ static bool is_kept(int fd, struct ent e)
 static enum reason udp_adopt(int fd, struct ent e)
 {
 	struct ctl_lease l;
-	enum reason why = stack_need();
+	enum reason why = twins_elsewhere(fd, e) ? REASON_FORKED : stack_need();
 	uint32_t rcvtimeo, sndtimeo;
 	struct udp_opts uo = { .pmtud4 = UDP_PMTUD_WANT, .pmtud6 = UDP_PMTUD_WANT };
 	struct tcp_opts o;
@@ -193,15 +193,16 @@ static enum reason udp_adopt(int fd, struct ent e)
 	}
 	e.kind = FD_UDP;
 	e.reason = REASON_NONE;
-	fd_put(fd, e);
-	epoll_moved(fd, e);
+	twins_put(fd, e);
 	return REASON_NONE;
 }
 
 static int64_t udp_decide(int fd, struct ent e, int err)
 {
-	enum reason why = udp_adopt(fd, e);
+	enum reason why;
 
+	e = twins_know(fd, e);
+	why = udp_adopt(fd, e);
 	return why == REASON_NONE ? 0 : fall_back(fd, e, why, err);
 }
 
@@ -508,17 +509,20 @@ static bool not_for_us(const struct ipaddr *to)
 
 static int64_t tcp_connect_fd(int fd, struct ent e, struct opening *o)
 {
-	enum reason why = tcp_open(fd, &e, o);
-	bool nonblock = e.flags & FDF_NONBLOCK;
+	enum reason why = REASON_FORKED;
+	bool nonblock;
 
+	e = twins_know(fd, e);
+	nonblock = e.flags & FDF_NONBLOCK;
+	if (!twins_elsewhere(fd, e))
+		why = tcp_open(fd, &e, o);
 	if (o->refused)
 		return -EOPNOTSUPP;
 	if (why != REASON_NONE)
 		return fall_back(fd, e, why, -ENETUNREACH);
 	e.kind = FD_TCP;
 	e.reason = o->local ? REASON_APERTURE : REASON_NONE;
-	fd_put(fd, e);
-	epoll_moved(fd, e);
+	twins_put(fd, e);
 	if (o->by_send || (sk_peek(e.h) && tcp_is_deferred(sk_peek(e.h))))
 		return 0;
 	return nonblock ? -EINPROGRESS : await_open(e);
@@ -664,7 +668,9 @@ int64_t sk_listen(int fd, int backlog)
 		return e.kind == FD_UDP ? -EOPNOTSUPP : -EINVAL;
 	if (e.kind != FD_PLAIN || e.reason != REASON_UNDECIDED || e.flags & FDF_DGRAM)
 		return SK_PASS;
-	why = tcp_listen_fd(fd, &e, min_u32((uint32_t)backlog, SOMAXCONN_MAX));
+	e = twins_know(fd, e);
+	why = twins_elsewhere(fd, e) ? REASON_FORKED :
+	      tcp_listen_fd(fd, &e, min_u32((uint32_t)backlog, SOMAXCONN_MAX));
 	if (why != REASON_NONE)
 		return fall_back(fd, e, why, -EADDRNOTAVAIL);
 	e.kind = FD_LISTEN;
@@ -678,7 +684,6 @@ int64_t sk_listen(int fd, int backlog)
 	r = sys_fcntl(fd, F_GETFL, 0);
 	if (r >= 0 && !(r & O_NONBLOCK))
 		(void)sys_fcntl(fd, F_SETFL, r | O_NONBLOCK);
-	fd_put(fd, e);
-	epoll_moved(fd, e);
+	twins_put(fd, e);
 	return 0;
 }

@@ -284,7 +284,7 @@ void sk_provided(const char *text, bool onramp)
 
 void sk_fini(void)
 {
-	if (!stack_have() || me.in_turn)
+	if (!stack_have() || me.in_turn || me.borrowed || self.apart)
 		return;
 	exec_flush(&self.x);
 	if (peek32(&self.x.map.seg->condemned))
@@ -328,7 +328,7 @@ bool sk_is_forking(void) { return me.forking != 0; }
 void sk_fork_prepare(void)
 {
 	/* A handler that forks in the middle of this: its child goes without. */
-	if (me.forking++ || !self.tab || me.in_turn)
+	if (me.forking++ || !self.tab || me.in_turn || me.borrowed || self.apart)
 		return;
 	/* acq: pairs with rel in sk_fork_parent(); one fork at a time has child_proc */
 	while (__atomic_exchange_n(&fork_lock, 1, __ATOMIC_ACQUIRE))
@@ -373,20 +373,27 @@ static void go_without(bool own_table)
 void sk_fork_child(void)
 {
 	uint32_t proc = child_proc;
-	bool had = self.state == ST_READY, own;
+	bool had = self.state == ST_READY, own, borrowed = me.borrowed != 0;
 
 	me = (struct thread){ 0 };
+	if (self.apart)
+		return;
 	self.n_spinning = 0;
 	fork_lock = 0;
 	child_proc = UINT32_MAX;
 	host_after_fork();
 	if (!self.tab)
 		return;
+	if (borrowed) {		/* a child of a child of clone() */
+		go_without(false);
+		return;
+	}
 	own = fd_table_child() == 0;
 	if (!own || (had && proc == UINT32_MAX)) {
 		go_without(own);
 		return;
 	}
+	twins_after_fork((uint32_t)SYS0(SYS_getppid));
 	if (!had) {
 		if (self.state == ST_GETTING)	/* by a thread that is not here any more */
 			self.state = ST_NONE;
@@ -415,7 +422,7 @@ static bool any_socket(void)
 
 bool sk_inheritable(void)
 {
-	uint32_t fd, n = stack_have() ? min_u32(self.tab->n_used, N_FDS) : 0;
+	uint32_t fd, n = stack_have() && !me.borrowed ? min_u32(self.tab->n_used, N_FDS) : 0;
 
 	for (fd = 0; fd < n; fd++) {
 		struct ent e = fd_get((int)fd);
@@ -462,7 +469,7 @@ void sk_exec_prepare(struct sk_exec *e, const struct sk_program *p, char *const 
 	static const char preload[] = "LD_PRELOAD=";
 
 	e->n = 0;
-	if (!stack_have() || !any_socket())
+	if (!stack_have() || me.borrowed || !any_socket())
 		return;
 	exec_flush(&self.x);
 	if (!program_takes_library(p, env)) {
@@ -500,7 +507,7 @@ void sk_before_seccomp(void)
 
 void sk_seccomp(void)
 {
-	if (!stack_have())
+	if (!stack_have() || me.borrowed)
 		return;
 	wait_prepare_quiet();
 	self.quiet = 1;

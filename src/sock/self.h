@@ -74,6 +74,7 @@ struct self {
 	uint8_t	 quiet;		/* under seccomp: no system call but read, write, ppoll, close */
 	uint8_t	 have_ports;
 	uint8_t	 uring;		/* the program has an io_uring: new sockets are the kernel's */
+	uint8_t	 apart;		/* ... or shares memory or descriptors with another process (clone.c) */
 	int	 quiet_slot;	/* waiter slot kept while quiet; -1 */
 	int	 nudge_fd;	/* an eventfd that is always readable (epoll.c P6); 0: not made yet */
 	int	 templates[2];	/* unconnected sockets, IPv4 and IPv6, that accepted descriptors copy */
@@ -103,6 +104,7 @@ struct thread {
 	uint32_t n_sigs, n_hard;	/* handlers run in this thread; those without SA_RESTART */
 	uint32_t bell_plus1;	/* bell to ring from a handler while going to sleep; 0 none */
 	uint32_t vain;		/* rings of peers, one upon the other, that brought this thread nothing */
+	uint32_t borrowed;	/* a child of clone() has this memory for a while, not these descriptors */
 	uint32_t n_peeks;
 	uint32_t n_noted;
 	uint32_t waits[N_WAITS];	/* enum wait_count, not yet told (wait_note()) */
@@ -140,6 +142,13 @@ must_check int fd_table_prepare(void);
 void fd_table_parent(void);
 must_check int fd_table_child(void);
 void fd_kernel(int fd, struct ent e, enum reason why);	/* for good in the kernel */
+
+/* ---- several numbers of an undecided socket (twins.c) --------------------------------------- */
+
+struct ent twins_know(int fd, struct ent e);	/* the entry, with what was done by other numbers */
+void twins_put(int fd, struct ent e);		/* decided: for all of them, here and in epolls */
+void twins_after_fork(uint32_t parent);
+bool twins_elsewhere(int fd, struct ent e);	/* undecided, and our parent has it, too */
 
 /* ---- stack (stack.c) ------------------------------------------------------------------------ */
 

@@ -141,6 +141,12 @@ void sk_fini(void);		/* exit: what only this process holds is closed */
 void sk_fork_prepare(void);
 void sk_fork_parent(void);
 void sk_fork_child(void);
+/* clone() by the program, with these CLONE_*: before it, in the child, and in the parent. */
+enum sk_clone { SK_CLONE_PLAIN, SK_CLONE_FORK, SK_CLONE_BORROW };
+enum sk_clone sk_clone_prepare(uint64_t flags);
+void sk_clone_child(enum sk_clone how);
+void sk_clone_parent(enum sk_clone how);
+void sk_clone_apart(void);	/* of a kind that cannot be followed */
 
 /* What an exec adds to the environment; strings live as long as the struct. */
 #define SK_EXEC_VARS 3

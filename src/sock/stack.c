@@ -87,6 +87,8 @@ enum reason stack_need(void)
 
 	if (unlikely(self.uring))
 		return REASON_ASYNC_IO;
+	if (unlikely(self.apart || me.borrowed))
+		return REASON_CLONE;
 	for (;;) {
 		/* acq: pairs with rel below */
 		state = __atomic_load_n(&self.state, __ATOMIC_ACQUIRE);

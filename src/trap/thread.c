@@ -262,6 +262,8 @@ static long clone_process(struct trap_call *c)
 	bool apart = c->thread->own_fs != 0, libcs = sk_is_forking();
 	long r, flags = c->a[0] & ~(apart ? (long)CLONE_SETTLS : 0);
 
+	if (flags & CLONE_FILES)
+		sk_clone_apart();
 	if (!libcs)
 		sk_fork_prepare();
 	r = SYS5(SYS_clone, flags, 0, c->a[2], c->a[3], c->a[4]);

@@ -21,7 +21,7 @@ static inline void find_children(void)
 }
 
 /* Both kinds, one after the other. */
-static const char *kinds[2] = { dynamic, fixed };
+static const char *const kinds[2] = { dynamic, fixed };
 static inline const char *kind_name(int i) { return i ? "static" : "dynamic"; }
 
 static inline void reap(pid_t pid)
