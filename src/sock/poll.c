@@ -202,6 +202,7 @@ static int64_t poll_loop(struct polling *p, uint64_t until, bool at_once, const 
 	w.arg = p;
 	w.pfd = p->k;
 	w.n_pfd = p->mixed ? p->n : 0;
+	w.polls = true;
 	for (;;) {
 		int err = wait_for(&w);
 

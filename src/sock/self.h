@@ -207,6 +207,7 @@ struct wait {
 	const sigset_t *mask;	/* in force while waiting; NULL: as it is */
 	uint32_t n_sigs, n_hard;	/* of the thread, when the call began */
 	bool	 restarts;	/* SA_RESTART applies to this call */
+	bool	 polls;		/* poll() or select(): being stopped and continued does not end it */
 	bool	 foreign;	/* out: the kernel's side has something */
 	bool	 rung;		/* the sleeper's: its bell is to be drained */
 	bool	 naps;		/* ... and for a while others look (W5) */

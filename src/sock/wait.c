@@ -304,7 +304,7 @@ static int block_epoll(struct wait *w, int slot, int ep, struct timespec *to)
 	return n < 0 ? n : 0;
 }
 
-/* Asleep in ppoll(): for descriptors of poll(), and under seccomp. */
+/* Asleep in ppoll(): for descriptors of poll(), and under seccomp. Not ended by SIGCONT, as epoll_wait() is. */
 static int block_poll(struct wait *w, int slot, struct timespec *to)
 {
 	struct pollfd own[WAIT_ROOM + 1], *p = w->n_pfd ? w->pfd : own;
@@ -360,7 +360,7 @@ static int block(struct wait *w, int slot, uint64_t now)
 		ts = to_timespec(until > now ? until - now : 0);
 		to = &ts;
 	}
-	ep = slot >= 0 && !self.quiet && !w->n_pfd && !w->naps ? slot_epoll(slot) : -1;
+	ep = slot >= 0 && !self.quiet && !w->n_pfd && !w->polls && !w->naps ? slot_epoll(slot) : -1;
 	if (ep >= 0)
 		return block_epoll(w, slot, ep, to);
 	r = block_poll(w, slot, to);
@@ -544,7 +544,7 @@ void wait_sk(struct wait *w, uint32_t h, uint32_t events)
 	w->events = events;
 	w->ready = ready_sk;
 	w->arm = arm_sk;
-	w->restarts = true;
+	w->restarts = w->until == NEVER_NS;	/* Linux's sock_intr_errno(): not with a time-out */
 }
 
 uint64_t until_ns(uint64_t ns)

@@ -397,12 +397,64 @@ static void t_close_range(void)
 	close(fd);
 }
 
+/* A child that stops us for a moment while we wait. */
+static pid_t stopper(void)
+{
+	pid_t pid, parent = getpid();
+
+	fflush(stdout);
+	pid = fork();
+	if (pid == 0) {
+		usleep(60000);
+		kill(parent, SIGSTOP);
+		usleep(60000);
+		kill(parent, SIGCONT);
+		_exit(0);
+	}
+	return pid;
+}
+
+/* signal(7): being continued ends some calls, though no handler ran. */
+static void t_stopped(void)
+{
+	struct epoll_event ev = { .events = EPOLLIN };
+	struct timeval limit = { 0, 400000 }, to = limit;
+	struct timespec ts = { 0, 400000000 };
+	int fd = dial("ECHO"), ep = epoll_create1(0);
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+	pid_t pid = stopper();
+	fd_set set;
+	char buf[8];
+
+	epoll_ctl(ep, EPOLL_CTL_ADD, fd, &ev);
+	printf("stopped: poll %s", en(poll(&p, 1, 400)));
+	waitpid(pid, NULL, 0);
+	pid = stopper();
+	printf(" ppoll %s", en(ppoll(&p, 1, &ts, NULL)));
+	waitpid(pid, NULL, 0);
+	pid = stopper();
+	FD_ZERO(&set);
+	FD_SET(fd, &set);
+	printf(" select %s", en(select(fd + 1, &set, NULL, NULL, &to)));
+	waitpid(pid, NULL, 0);
+	pid = stopper();
+	printf(" epoll %s", en(epoll_wait(ep, &ev, 1, 400)));
+	waitpid(pid, NULL, 0);
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+	pid = stopper();
+	printf(" timed recv %s\n", en(recv(fd, buf, 8, 0)));
+	waitpid(pid, NULL, 0);
+	close(fd);
+	close(ep);
+}
+
 static const struct one_case cases[] = {
 	{ "timeouts", t_timeouts }, { "poll_mixed", t_poll_mixed },
 	{ "poll_foreign_wakes", t_poll_foreign_wakes }, { "select", t_select },
 	{ "epoll_lt", t_epoll_lt }, { "epoll_et", t_epoll_et }, { "epoll_early", t_epoll_early },
 	{ "dup", t_dup }, { "fork", t_fork }, { "exec", t_exec }, { "eintr", t_eintr },
 	{ "sigmask", t_sigmask }, { "close_range", t_close_range },
+	{ "stopped", t_stopped },
 };
 
 int main(int argc, char **argv)
