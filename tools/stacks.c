@@ -21,6 +21,8 @@
 #include "base/must.h"
 #include "exec/ctl.h"
 
+#define PASSES 4
+
 static bool is_known(const struct stacks *all, const struct ctl_info *info, bool own)
 {
 	for (unsigned i = 0; i < all->n; i++)
@@ -55,12 +57,14 @@ static int look_into(struct stack_seen *s, int seg, int front)
 }
 
 static void load_one(const struct cmd *c, struct stacks *all, const struct ctl_info *info, bool own, int seg,
-		     int front)
+		     int front, bool first)
 {
 	char again[64];
 	int err;
 
-	if (is_known(all, info, own))	/* another one came or went between two questions */
+	if (is_known(all, info, own))
+		return;
+	if (seg < 0 && !first)
 		return;
 	if (seg < 0) {
 		snprintf(again, sizeof(again), "sudo onramp %s", c->name);
@@ -81,14 +85,19 @@ static int load_from(const struct cmd *c, struct stacks *all, int ctl)
 	bool own = ctl_is_own(ctl);
 	struct ctl_info info;
 	int err = 0, seg, front;
+	uint32_t i, pass;
 
-	for (uint32_t i = 0; i < N_STACKS && !err; i++) {
-		err = agent_stack(ctl, i, &info, &seg, &front);
-		if (err)
-			break;
-		load_one(c, all, &info, own, seg, front);
-		close_fd(&seg);
-		close_fd(&front);
+	/* They are counted: when one ends between two questions, the next is passed over. So once more,
+	 * and again. */
+	for (pass = 0; pass < PASSES && (!err || err == -ENOENT); pass++) {
+		for (i = 0, err = 0; i < N_STACKS && !err; i++) {
+			err = agent_stack(ctl, i, &info, &seg, &front);
+			if (err)
+				break;
+			load_one(c, all, &info, own, seg, front, pass == 0);
+			close_fd(&seg);
+			close_fd(&front);
+		}
 	}
 	if (err && err != -ENOENT)
 		return fail(c, "", "the agent's answer was: %s", strerror(-err));
