@@ -31,10 +31,13 @@ static void parse_fo(const uint8_t *cookie, uint32_t len, bool exp, struct tcp_h
 {
 	if (!(h->flags & TCP_F_SYN) || len % 2)
 		return;
-	h->fo.has = len == 0 || (len >= TCP_FO_MIN && len <= TCP_FO_MAX);
+	h->fo = (struct tcp_fo){ .has = false };
+	if (len != 0 && (len < TCP_FO_MIN || len > TCP_FO_MAX))
+		return;
+	h->fo.has = true;
 	h->fo.exp = exp;
-	h->fo.len = h->fo.has ? (uint8_t)len : 0;
-	memcpy(h->fo.cookie, cookie, h->fo.len);
+	h->fo.len = (uint8_t)len;
+	memcpy(h->fo.cookie, cookie, len);
 }
 
 static void parse_option(const uint8_t *o, uint32_t len, struct tcp_hdr *h)

@@ -358,8 +358,9 @@ static void rights(void)
 	m.u.index = x[0].info.stack_id;
 	expect(!ctl_ask(ctl, &m, x[0].seg, NULL, NULL), "join");
 	m = (struct ctl_msg){ .op = CTL_STACKS };
-	expect(!ctl_ask(ctl, &m, -1, fds, &n) && n == 1 && m.u.info.uid == USER_B, "stacks");
+	expect(!ctl_ask(ctl, &m, -1, fds, &n) && n == 2 && m.u.info.uid == USER_B, "stacks");
 	expect((fcntl(fds[0], F_GETFL) & O_ACCMODE) == O_RDONLY, "a tool's segment is writable");
+	expect((fcntl(fds[1], F_GETFL) & O_ACCMODE) == O_RDONLY, "a tool's front is writable");
 }
 
 static bool find_neigh(const struct mirror *m, struct ipaddr a)

@@ -31,6 +31,8 @@ void onramp_panic(const char *file, int line, const char *what)
 	abort();
 }
 
+void agt_log(const char *fmt, ...) { (void)fmt; }
+
 #define holds(cond) do { if (!(cond)) onramp_panic(__FILE__, __LINE__, #cond); } while (0)
 
 /* ---- the maps ---- */
@@ -38,11 +40,12 @@ void onramp_panic(const char *file, int line, const char *what)
 static struct { struct bound_key k; uint32_t slot; } bounds[N_ENTRIES];
 static struct { struct exact_key k; uint32_t slot; } exacts[N_ENTRIES];
 
-int filter_bound(struct agent *a, const struct bound_key *k, uint32_t slot)
+int filter_bound(struct agent *a, const struct bound_key *k, uint32_t slot, bool shared)
 {
 	int i, unused = -1;
 
 	(void)a;
+	(void)shared;
 	for (i = 0; i < N_ENTRIES; i++) {
 		if (bounds[i].slot && !memcmp(&bounds[i].k, k, sizeof(*k))) {
 			bounds[i].slot = slot;
@@ -112,6 +115,22 @@ bool mirror_has_addr(const struct agent *a, const struct ipaddr *addr)
 {
 	(void)a;
 	return addr->b[15] == 1;
+}
+
+bool mirror_is_host(const struct agent *a, const struct ipaddr *addr)
+{
+	(void)a;
+	return addr->b[15] == 1;
+}
+/* The kernel has one of each odd port. */
+int nl_connections(uint16_t from, uint16_t to, diag_fn fn, void *arg)
+{
+	struct ipaddr l = ip_from4(0x7f000001), r = ip_from4(0x0a000002);
+	uint32_t port;
+
+	for (port = from | 1u; port <= to; port += 2)
+		fn(arg, &l, (uint16_t)port, &r);
+	return 0;
 }
 
 /* ---- proofs: bound, listening, reuseport twins, connected, unbound, not a socket ---- */
@@ -305,6 +324,7 @@ static void act(struct stack *s, const struct ctl_msg *m, const struct proof *p,
 	default:
 		break;
 	}
+	lease_look(&agent);
 }
 
 /* A lease or flow near one that a proof would give, so that the fuzzer need not guess ports. */

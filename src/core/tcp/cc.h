@@ -44,7 +44,7 @@ struct tcp_cc_ops {
 	uint32_t (*on_mark)(struct tcp_cc *c);	/* ECN: the same; NULL: as a loss */
 	/* Something is sent, and for idle_ns nothing was; app_limited: for want of data. */
 	void	 (*on_idle)(struct tcp_cc *c, uint64_t idle_ns, uint64_t now, bool app_limited);
-	void	 (*on_sample)(struct tcp_cc *c, const struct tcp_cc_sample *s);
+	void	 (*on_sample)(struct tcp_cc *c, const struct tcp_cc_sample *s);	/* may be NULL */
 	void	 (*on_state)(struct tcp_cc *c, enum tcp_ca state, uint64_t now, uint32_t total,
 			     uint32_t total_lost);	/* may be NULL */
 	void	 (*on_undo)(struct tcp_cc *c);	/* NULL: cwnd is what it was before the cut */

@@ -369,7 +369,8 @@ static void tell(struct turn *t, struct tcb *b, const struct tcp_acked *a, uint3
 	};
 
 	b->cc.app_limited = 0;
-	tcp_cc_ops(&b->cc)->on_sample(&b->cc, &s);
+	if (likely(tcp_cc_ops(&b->cc)->on_sample))	/* cc_flags says so, and lies in the program's memory */
+		tcp_cc_ops(&b->cc)->on_sample(&b->cc, &s);
 	if (b->cc.app_limited)
 		b->rate.app_limited = b->cc.app_limited;
 }
