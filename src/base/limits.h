@@ -12,7 +12,7 @@
 #define FRAME_SHIFT	12	/* a frame is a page: the chunk size of AF_XDP that every kernel takes */
 #define FRAME_BYTES	(1u << FRAME_SHIFT)
 #define FRAME_HEADROOM	256	/* XDP_PACKET_HEADROOM: where the kernel puts a received frame */
-#define N_FLOW_BUCKETS	131072	/* exact-match hash: 131,072 x 4 B = 512 KiB */
+#define N_FLOW_BUCKETS	65536	/* exact-match hash: 65,536 x 4 B = 256 KiB; two sockets a bucket if full */
 #define N_LISTEN_BUCKETS 256	/* listeners and unconnected UDP: 256 x 4 B = 1 KiB */
 #define N_SYN_REQS	800	/* half-open connections: 800 x 64 B + 512 B; with 8 sockets under 64,000 B */
 #define N_TFO_PEERS	256	/* servers whose Fast Open cookie is kept: 256 x 64 B = 16 KiB */
